@@ -1,0 +1,116 @@
+package git_test
+
+import (
+	"strings"
+	"testing"
+
+	"dockline/pkg/fault"
+	"dockline/pkg/git"
+)
+
+func TestCheckURL(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		description, url string
+		local            bool
+		refused          string // "" means accepted
+	}{
+		{"https", "https://gitlab.example.com/team/hello.git", false, ""},
+		{"https with a port", "https://gitlab.example.com:8443/team/hello.git", false, ""},
+		{"http", "http://gitlab.example.com/team/hello.git", false, ""},
+		{"ssh", "ssh://git@gitlab.example.com:2222/team/hello.git", false, ""},
+		{"ssh without a user", "ssh://gitlab.example.com/team/hello.git", false, ""},
+		{"the short form of ssh", "git@gitlab.example.com:team/hello.git", false, ""},
+		{"a local path", "/srv/hello.git", true, ""},
+		{"a relative path", "./hello.git", true, ""},
+		{"a file URL", "file:///srv/hello.git", true, ""},
+		{"nothing", "", false, "empty"},
+		{"an option", "--upload-pack=touch /tmp/x", false, "dash"},
+		{"a host that is an option", "ssh://-oProxyCommand=x/hello.git", false, "host"},
+		{"a host that is an option, short form", "-oProxyCommand=x:hello.git", false, "dash"},
+		{"a user that is an option", "ssh://-oProxyCommand=x@host/hello.git", false, "dash"},
+		{"a program", "ext::sh -c touch% /tmp/x", false, "blank"},
+		{"a program without a blank", "ext::sh", false, "remote helpers"},
+		{"a descriptor", "fd::17", false, "remote helpers"},
+		{"the git protocol, which proves nothing", "git://host/hello.git", false, "scheme"},
+		{"ftp", "ftp://host/hello.git", false, "scheme"},
+		{"a local path where none is allowed", "/srv/hello.git", false, "not allowed"},
+		{"a file URL where none is allowed", "file:///srv/hello.git", false, "not allowed"},
+		{"a password", "https://user:s3cr3t@host/hello.git", false, "credentials"},
+		{"a token as the user", "https://s3cr3t@host/hello.git", false, "credentials"},
+		{"a password for ssh", "ssh://git:s3cr3t@host/hello.git", false, "credentials"},
+		{"a malformed URL with a password", "https://user:s3cr3t@host:port/%zz", false, "malformed"},
+		{"a line break", "https://host/hello.git\nX", false, "control character"},
+		{"a bare name", "hello", false, "none of"},
+	} {
+		t.Run(test.description, func(t *testing.T) {
+			t.Parallel()
+			err := git.CheckURL(test.url, test.local)
+			if test.refused == "" {
+				if err != nil {
+					t.Errorf("refused: %v", err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), test.refused) || fault.KindOf(err) != fault.Configuration {
+				t.Errorf("error is %v, want a refusal with %q", err, test.refused)
+			}
+			if err != nil && strings.Contains(err.Error(), "s3cr3t") {
+				t.Errorf("error shows the password: %v", err)
+			}
+		})
+	}
+}
+
+func TestRedactURL(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ description, url, want string }{
+		{"a password goes", "https://user:pass@host/x.git", "https://host/x.git"},
+		{"a token goes", "https://token@host/x.git", "https://host/x.git"},
+		{"a password with an at sign goes whole", "https://user:p@ss@host/x.git", "https://host/x.git"},
+		{"the user of ssh stays", "ssh://git@host/x.git", "ssh://git@host/x.git"},
+		{"the password of ssh goes", "ssh://git:pass@host/x.git", "ssh://host/x.git"},
+		{"an at sign in the path stays", "https://host/x@y.git", "https://host/x@y.git"},
+		{"a path stays", "/srv/x.git", "/srv/x.git"},
+	} {
+		t.Run(test.description, func(t *testing.T) {
+			t.Parallel()
+			if got := git.RedactURL(test.url); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestPasswordNeverGoesOverPlainHTTP(t *testing.T) {
+	t.Parallel()
+	_, err := git.Clone(t.Context(), git.Options{
+		URL: "http://git.invalid/hello.git", Dir: t.TempDir(), Username: "release", Password: "s3cr3t",
+	})
+	if fault.KindOf(err) != fault.Configuration || !strings.Contains(err.Error(), "plain http") {
+		t.Errorf("error is %v, want a refusal", err)
+	}
+}
+
+func FuzzCheckURL(f *testing.F) {
+	for _, seed := range []string{
+		"https://host/x.git", "ssh://git@host:22/x", "git@host:x", "file:///x", "-x", "ext::x", "https://u:p@h/", "./x", "h:x",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		err := git.CheckURL(raw, false)
+		if err != nil {
+			if fault.KindOf(err) != fault.Configuration {
+				t.Errorf("kind of %v is not Configuration", err)
+			}
+			return
+		}
+		if strings.HasPrefix(raw, "-") || strings.Contains(raw, "\n") || strings.HasPrefix(raw, "/") {
+			t.Errorf("accepted %q", raw)
+		}
+		if strings.HasPrefix(strings.ToLower(raw), "https://") && git.RedactURL(raw) != raw {
+			t.Errorf("accepted credentials in %q", raw)
+		}
+	})
+}
