@@ -1,0 +1,206 @@
+package step
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"dockline/pkg/fault"
+)
+
+// grace is how long a step may take to stop after a signal before it is ended: the promise is five seconds.
+const grace = 4500 * time.Millisecond
+
+// Main runs a step program and ends the process with its exit status. It is all that a main function calls.
+func Main(p Program) {
+	os.Exit(Run(context.Background(), p, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+// Run runs a step program with this environment ("NAME=value" each), and returns its exit status. Everything that it
+// writes to stdout and stderr is masked.
+func Run(ctx context.Context, p Program, args, environment []string, stdout, stderr io.Writer) int {
+	r := newRun(p, environment, stdout, stderr)
+	defer r.flush()
+	if len(args) > 0 {
+		return r.flag(args)
+	}
+	ctx, stop := r.interruptible(ctx)
+	defer stop()
+	return r.run(ctx)
+}
+
+// run is one run of a program.
+type run struct {
+	program Program
+	common  Common
+	loader  loader
+	rt      *Runtime
+	stdout  io.WriteCloser
+	stderr  io.WriteCloser
+	started time.Time
+}
+
+func newRun(p Program, environment []string, stdout, stderr io.Writer) *run {
+	values := map[string]string{}
+	for _, entry := range environment {
+		if name, value, _ := strings.Cut(entry, "="); value != "" {
+			values[name] = value
+		}
+	}
+	masker := &Masker{}
+	r := &run{program: p, started: time.Now(), stdout: masker.Writer(stdout), stderr: masker.Writer(stderr)}
+	r.rt = &Runtime{
+		Stdout: r.stdout,
+		Getenv: func(name string) string { return values[name] },
+		masker: masker,
+		files:  new([]string),
+	}
+	r.loader = loader{environment: values, runtime: r.rt}
+	return r
+}
+
+func (r *run) flush() {
+	_ = r.stdout.Close()
+	_ = r.stderr.Close()
+}
+
+// flag answers the only three arguments that there are.
+func (r *run) flag(args []string) int {
+	switch {
+	case len(args) == 1 && args[0] == "--help":
+		r.program.writeHelp(r.stdout)
+		return 0
+	case len(args) == 1 && args[0] == "--version":
+		fmt.Fprintf(r.stdout, "%s %s\n", r.program.Name, Version())
+		return 0
+	case len(args) == 1 && args[0] == "--print-config":
+		err := r.configure()
+		_ = printConfig(r.stdout, r.loader.settings)
+		return r.say(endingOf(context.Background(), err))
+	}
+	return r.say(endingOf(context.Background(), fault.New(fault.Configuration,
+		"the argument %q is unknown: only --help, --print-config and --version are there", args[0])))
+}
+
+// configure reads the environment and returns all problems at once.
+func (r *run) configure() error {
+	variables, _ := r.program.variables(&r.common)
+	r.loader.maskAmbient()
+	err := r.loader.load(variables)
+	r.common.setDefaults()
+	r.rt.Log = newLog(r.stderr, &r.common, r.program.Name)
+	r.rt.sections = &sections{
+		enabled: r.rt.Getenv("GITLAB_CI") != "" && r.common.LogFormat != "json", to: r.stderr, now: time.Now,
+	}
+	err = errors.Join(err, r.common.validate(r.rt.Getenv))
+	if err == nil {
+		err = fault.As(fault.Configuration, r.program.Step.Validate())
+	}
+	return err
+}
+
+func (r *run) run(ctx context.Context) int {
+	err := r.configure()
+	for _, warning := range r.loader.warnings {
+		r.rt.Log.Warn().Msg(warning)
+	}
+	var outcome Outcome
+	if err == nil {
+		err = removeStale(&r.common, r.program.Results)
+	}
+	if err == nil {
+		outcome, err = r.work(ctx)
+	}
+	results := outcome.Results
+	if err != nil {
+		results = always(results)
+	}
+	if failure := writeResults(&r.common, results); failure != nil {
+		err = errors.Join(err, failure)
+		results = nil
+	}
+	end := endingOf(ctx, err)
+	if err := r.report(end, outcome, results).write(r.rt, r.common.ReportFile); err != nil {
+		r.rt.Log.Error().Err(err).Msg("the report could not be written")
+		if end.status == 0 {
+			end = endingOf(ctx, err)
+		}
+	}
+	return r.say(end)
+}
+
+// work runs the step under a recover, so that a crash too ends in one clear line and status 1.
+func (r *run) work(ctx context.Context) (outcome Outcome, err error) {
+	defer func() {
+		if crash := recover(); crash != nil {
+			r.rt.Log.Debug().Bytes("stack", debug.Stack()).Msg("crashed")
+			err = fault.New(fault.Unexpected, "crashed: %v", crash)
+		}
+	}()
+	return r.program.Step.Run(ctx, r.rt)
+}
+
+func (r *run) report(end ending, outcome Outcome, results []Result) report {
+	report := report{
+		Step: r.program.Name, Version: Version(), Status: end.name, ExitStatus: end.status,
+		Error: end.text, Side: end.side, Hint: end.hint,
+		Started: r.started.UTC(), Seconds: time.Since(r.started).Seconds(), Details: outcome.Report,
+	}
+	for _, result := range results {
+		if report.Results == nil {
+			report.Results = map[string]string{}
+		}
+		report.Results[result.Name] = result.Value
+	}
+	return report
+}
+
+// say writes the last line and returns the exit status.
+func (r *run) say(end ending) int {
+	switch {
+	case end.status == 0:
+	case r.common.LogFormat == "json":
+		r.rt.Log.Error().Int("exit_status", end.status).Str("kind", end.name).Str("side", end.side).
+			Str("hint", end.hint).Msg(r.program.Name + ": " + end.text)
+	default:
+		fmt.Fprintln(r.stderr, end.lastLine(r.program.Name))
+	}
+	return end.status
+}
+
+// interruptible ends the context at SIGINT and SIGTERM. A step that has not stopped by the end of the grace is ended
+// by force; what it does is safe to break off anywhere.
+func (r *run) interruptible(parent context.Context) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, terminating...)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-done:
+			return
+		case got := <-signals:
+			number, _ := got.(syscall.Signal)
+			cancel(interruption{number})
+			select {
+			case <-done:
+			case <-time.After(grace):
+				end := r.say(endingOf(ctx, context.Canceled))
+				r.flush()
+				os.Exit(end)
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel(nil)
+	}
+}

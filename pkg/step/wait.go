@@ -1,0 +1,30 @@
+package step
+
+import (
+	"context"
+	"time"
+)
+
+// waitingEvery is how often a wait is told about: often enough that a person sees it is alive, and seldom enough that
+// an hour of it does not fill the log.
+const waitingEvery = 10 * time.Second
+
+// Waiting logs what is being waited for, again and again, until the returned function is called or ctx ends. A wait
+// that is shorter than ten seconds is not mentioned.
+func (rt *Runtime) Waiting(ctx context.Context, what func() string) (done func()) {
+	ctx, done = context.WithCancel(ctx)
+	started := time.Now()
+	go func() {
+		ticker := time.NewTicker(waitingEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				rt.Log.Info().Str("for", time.Since(started).Round(time.Second).String()).Msg(what())
+			}
+		}
+	}()
+	return done
+}
