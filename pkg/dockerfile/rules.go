@@ -1,0 +1,337 @@
+package dockerfile
+
+import (
+	"fmt"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/containerd/platforms"
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/buildkit/frontend/dockerfile/shell"
+)
+
+// rule is one feature that Kaniko v1.27.5 builds differently.
+type rule struct {
+	feature string // as it is written in a Dockerfile
+	reason  string // what Kaniko would do, and what to write instead
+	warning bool   // worth a word, not a refusal
+	// match says whether an instruction uses the feature; it may return the feature in the words of this use.
+	match func(c instructions.Command, at *place) (string, bool)
+}
+
+// place is what is known of a stage when an instruction is reached.
+type place struct {
+	file    *file
+	workDir string   // as far as it is known
+	user    string   // of the last USER
+	volumes []string // declared so far
+}
+
+// rules is in the order of the Dockerfile reference: RUN, COPY and ADD, and the rest. The comment above a reason names
+// the file of Kaniko's source that decides it.
+var rules = []rule{
+	{
+		feature: "RUN --mount", match: malformedMount,
+		reason: "the mount is malformed",
+	},
+	{
+		feature: "RUN --mount=type=bind", match: mount(func(m *instructions.Mount, at *place) bool {
+			return m.Type == instructions.MountTypeBind && !at.file.options.BindMounts
+		}),
+		// pkg/commands/run.go
+		reason: "Kaniko would run it without the files; COPY them instead",
+	},
+	{
+		feature: "RUN --mount=type=bind,from=", match: mount(func(m *instructions.Mount, at *place) bool {
+			return m.Type == instructions.MountTypeBind && at.file.options.BindMounts && m.From != "" && m.From != "context"
+		}),
+		// pkg/commands/run.go
+		reason: "Kaniko skips mounts from another stage or image; COPY --from them instead",
+	},
+	{
+		feature: "RUN --mount=type=tmpfs", match: mountType(instructions.MountTypeTmpfs),
+		// pkg/commands/run.go
+		reason: "Kaniko ignores it, and what is written there would end up in the image; remove it in the same RUN",
+	},
+	{
+		feature: "RUN --mount=type=ssh", match: mountType(instructions.MountTypeSSH),
+		// pkg/commands/run.go
+		reason: "Kaniko has no ssh agent to offer; use a build secret",
+	},
+	{
+		feature: "RUN --mount=type=cache,from=", match: mount(func(m *instructions.Mount, _ *place) bool {
+			return m.Type == instructions.MountTypeCache && (m.From != "" || m.Source != "")
+		}),
+		// pkg/commands/run.go
+		reason: "Kaniko starts with an empty cache; COPY the files instead",
+	},
+	{
+		feature: "RUN --mount=type=secret,source=", match: mount(func(m *instructions.Mount, _ *place) bool {
+			return m.Type == instructions.MountTypeSecret && m.Source != ""
+		}),
+		// pkg/commands/run.go
+		reason: "Kaniko ignores the source; name the secret by id=",
+	},
+	{
+		feature: "RUN --mount=type=secret,required", match: missingSecret,
+		reason: "no build secret of that name is given",
+	},
+	{
+		feature: "RUN --mount with a relative target", match: mount(func(m *instructions.Mount, _ *place) bool {
+			return m.Target != "" && !path.IsAbs(m.Target) && !strings.Contains(m.Target, "$")
+		}),
+		// pkg/commands/run.go
+		reason: "Kaniko takes it from /, not from WORKDIR; write an absolute path",
+	},
+	{
+		feature: "RUN --network", match: runFlag("network"),
+		// pkg/commands/run.go
+		reason: "Kaniko ignores it, and the command would have the network",
+	},
+	{
+		feature: "RUN --security", match: runFlag("security"),
+		// pkg/commands/run.go
+		reason: "Kaniko ignores it",
+	},
+	{
+		feature: "RUN --device", match: runFlag("device"),
+		// pkg/commands/run.go
+		reason: "Kaniko ignores it",
+	},
+	{
+		feature: "RUN after USER with a group", match: func(c instructions.Command, at *place) (string, bool) {
+			_, ok := c.(*instructions.RunCommand)
+			_, group, has := strings.Cut(at.user, ":")
+			return "RUN after USER " + at.user, ok && has && group != ""
+		},
+		// pkg/commands/run.go
+		reason: "Kaniko would run it with the user's own group; move the RUN before the USER, or leave the group out",
+	},
+	{
+		feature: "COPY <<EOF with a variable", match: expandedHeredoc,
+		// pkg/commands/copy.go
+		reason: "Kaniko copies the text as it is, where $ means a variable; quote the delimiter (<<'EOF') or write the file by RUN",
+	},
+	{
+		feature: "COPY --parents", match: onCopy(func(c *instructions.CopyCommand) bool { return c.Parents }),
+		// pkg/commands/copy.go
+		reason: "Kaniko ignores it, and would lose the directories; COPY each directory",
+	},
+	{
+		feature: "COPY --exclude", match: onCopy(func(c *instructions.CopyCommand) bool { return len(c.ExcludePatterns) > 0 }),
+		// pkg/commands/copy.go
+		reason: "Kaniko ignores it, and would copy those files too; use .dockerignore",
+	},
+	{
+		feature: "COPY --from with a variable", match: onCopy(func(c *instructions.CopyCommand) bool { return strings.Contains(c.From, "$") }),
+		reason: "it is not expanded; name a stage by FROM … AS",
+	},
+	{
+		feature: "ADD --exclude", match: onAdd(func(c *instructions.AddCommand) bool { return len(c.ExcludePatterns) > 0 }),
+		// pkg/commands/add.go
+		reason: "Kaniko ignores it, and would copy those files too; use .dockerignore",
+	},
+	{
+		feature: "ADD --checksum", match: onAdd(func(c *instructions.AddCommand) bool { return c.Checksum != "" }),
+		// pkg/commands/add.go
+		reason: "Kaniko ignores it, and would take whatever comes; check the file in a RUN",
+	},
+	{
+		feature: "ADD --keep-git-dir", match: onAdd(func(c *instructions.AddCommand) bool { return c.KeepGitDir != nil }),
+		// pkg/commands/add.go
+		reason: "Kaniko cannot add a Git repository; clone it in a RUN, or make it a submodule",
+	},
+	{
+		feature: "ADD --unpack", match: onAdd(func(c *instructions.AddCommand) bool { return c.Unpack != nil }),
+		// pkg/commands/add.go
+		reason: "Kaniko ignores it: it unpacks what is in the context, and nothing that is downloaded",
+	},
+	{
+		feature: "ADD of a Git repository", match: onAdd(func(c *instructions.AddCommand) bool { return slices.ContainsFunc(c.SourcePaths, isGit) }),
+		// pkg/commands/add.go
+		reason: "Kaniko would download the URL as a file; clone it in a RUN, or make it a submodule",
+	},
+	{
+		feature: "--chmod with letters", match: symbolicMode,
+		// pkg/util/command_util.go
+		reason: "Kaniko takes octal digits only",
+	},
+	{
+		feature: "COPY below Kaniko's own directory", match: intoKaniko,
+		// pkg/commands/copy.go, pkg/util/fs_util.go
+		reason: "Kaniko skips it, with a warning",
+	},
+	{
+		feature: "COPY below a VOLUME", match: intoVolume,
+		// pkg/commands/volume.go
+		reason: "Kaniko would leave the files out of the image; put the VOLUME last",
+	},
+	{
+		feature: "COPY through a link that leaves the context", match: throughLink,
+		reason: "Kaniko would copy from the build's own root directory",
+	},
+	{
+		feature: "HEALTHCHECK --start-interval", match: func(c instructions.Command, _ *place) (string, bool) {
+			check, ok := c.(*instructions.HealthCheckCommand)
+			return "", ok && check.Health != nil && check.Health.StartInterval != 0
+		},
+		// pkg/commands/healthcheck.go
+		reason: "Kaniko leaves it out of the image",
+	},
+	{
+		feature: "EXPOSE of a range", match: func(c instructions.Command, _ *place) (string, bool) {
+			expose, ok := c.(*instructions.ExposeCommand)
+			return "", ok && slices.ContainsFunc(expose.Ports, portRange.MatchString)
+		},
+		// pkg/commands/expose.go
+		reason: "Kaniko writes the range into the image as if it were one port; list the ports",
+	},
+	{
+		feature: "MAINTAINER", warning: true, match: func(c instructions.Command, _ *place) (string, bool) {
+			_, ok := c.(*instructions.MaintainerCommand)
+			return "", ok
+		},
+		// pkg/commands/commands.go
+		reason: "Kaniko leaves it out of the image; use LABEL org.opencontainers.image.authors",
+	},
+	{
+		feature: "RUN after VOLUME", warning: true, match: func(c instructions.Command, at *place) (string, bool) {
+			_, ok := c.(*instructions.RunCommand)
+			return "", ok && len(at.volumes) > 0
+		},
+		// pkg/commands/volume.go
+		reason: "what it writes below the volume is left out of the image; put the VOLUME last",
+	},
+}
+
+// findings applies the rules to the stages in use.
+func (f *file) findings(used []bool) []Finding {
+	out := f.syntaxFindings()
+	for index, stage := range f.stages {
+		if !used[index] {
+			continue
+		}
+		out = append(out, f.fromFindings(stage)...)
+		at := &place{file: f, workDir: "/"}
+		for _, command := range f.commands(index) {
+			for _, rule := range rules {
+				feature, found := rule.match(command.Command, at)
+				if !found {
+					continue
+				}
+				if feature == "" {
+					feature = rule.feature
+				}
+				out = append(out, Finding{
+					File: f.options.Name, Line: command.line, Feature: feature, Reason: rule.reason, warning: rule.warning,
+				})
+			}
+			at.pass(command.Command)
+		}
+	}
+	return out
+}
+
+// pass notes what an instruction changes for those after it.
+func (p *place) pass(command instructions.Command) {
+	switch c := command.(type) {
+	case *instructions.WorkdirCommand:
+		p.workDir = p.absolute(c.Path)
+	case *instructions.UserCommand:
+		p.user = c.User
+	case *instructions.VolumeCommand:
+		p.volumes = append(p.volumes, c.Volumes...)
+	}
+}
+
+func (p *place) absolute(dir string) string {
+	if path.IsAbs(dir) {
+		return path.Clean(dir)
+	}
+	return path.Join(p.workDir, dir)
+}
+
+// syntaxFindings refuses another frontend than Docker's: Kaniko ignores the line.
+func (f *file) syntaxFindings() []Finding {
+	if f.syntax == "" || strings.Contains(f.syntax, "docker/dockerfile") {
+		return nil
+	}
+	return []Finding{{
+		File: f.options.Name, Line: 1, Feature: "# syntax=" + f.syntax,
+		Reason: "Kaniko reads every file as a plain Dockerfile, whatever its frontend",
+	}}
+}
+
+// fromFindings looks at FROM: Kaniko has one platform for all stages (image/image_util.go), and knows no TARGETARCH
+// and the like before the first stage (dockerfile/dockerfile.go).
+func (f *file) fromFindings(stage instructions.Stage) []Finding {
+	finding := func(feature, reason string) Finding {
+		return Finding{File: f.options.Name, Line: lineOf(stage.Location), Feature: feature, Reason: reason}
+	}
+	var out []Finding
+	lex := shell.NewLex(parser.DefaultEscapeToken)
+	if _, unknown, err := lex.ProcessWord(stage.BaseName, f.args); err == nil {
+		for name := range unknown {
+			if _, predefined := predefinedArgs(f.options.Platform)[name]; predefined {
+				out = append(out, finding("FROM with $"+name, "Kaniko does not set it there; give it as a build argument"))
+			}
+		}
+	}
+	if stage.Platform != "" && !f.samePlatform(stage.Platform) {
+		out = append(out, finding("FROM --platform="+stage.Platform,
+			fmt.Sprintf("Kaniko would take the image for %s, as for every stage", f.options.Platform)))
+	}
+	return out
+}
+
+func (f *file) samePlatform(written string) bool {
+	known := predefinedArgs(f.options.Platform)
+	for name, value := range f.args {
+		known[name] = value
+	}
+	platform, err := platforms.Parse(known.expand(written))
+	if err != nil {
+		return false
+	}
+	wanted, err := platforms.Parse(f.options.Platform)
+	return err == nil && platforms.NewMatcher(wanted).Match(platform)
+}
+
+// predefinedArgs are the arguments that BuildKit sets before the first FROM.
+func predefinedArgs(platform string) args {
+	target, err := platforms.Parse(platform)
+	if err != nil {
+		target = platforms.DefaultSpec()
+	}
+	build := platforms.DefaultSpec()
+	return args{
+		"TARGETPLATFORM": platforms.Format(target), "TARGETOS": target.OS, "TARGETARCH": target.Architecture,
+		"TARGETVARIANT": target.Variant, "BUILDPLATFORM": platforms.Format(build), "BUILDOS": build.OS,
+		"BUILDARCH": build.Architecture, "BUILDVARIANT": build.Variant,
+	}
+}
+
+var portRange = regexp.MustCompile(`^[0-9]+-[0-9]+(/|$)`)
+
+// isGit follows BuildKit in what it takes for a Git repository.
+func isGit(source string) bool {
+	if strings.HasPrefix(source, "git@") || strings.HasPrefix(source, "github.com/") {
+		return true
+	}
+	u, err := url.Parse(source)
+	if err != nil {
+		return false
+	}
+	switch u.Scheme {
+	case "git", "ssh":
+		return true
+	case "http", "https":
+		repository, _, _ := strings.Cut(u.Path, "#")
+		return strings.HasSuffix(repository, ".git")
+	}
+	return false
+}
