@@ -1,0 +1,80 @@
+// Package docs tests what the project says of itself: the way its arrows run, and its generated reference.
+package docs
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const kaniko = "github.com/osscontainertools/kaniko"
+
+// imports returns for each of the module's packages what it imports itself, and what it reaches at any depth.
+func imports(t *testing.T) (direct, reached map[string][]string) {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}|{{join .Imports " "}}|{{join .Deps " "}}`, "dockline/...").Output()
+	if err != nil {
+		t.Fatalf("listing the packages: %v", err)
+	}
+	direct, reached = map[string][]string{}, map[string][]string{}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Split(strings.TrimSpace(line), "|")
+		direct[fields[0]] = strings.Fields(fields[1])
+		reached[fields[0]] = strings.Fields(fields[2])
+	}
+	return direct, reached
+}
+
+// TestArrowsRunOneWay forbids the imports that would turn an arrow of the house round.
+func TestArrowsRunOneWay(t *testing.T) {
+	t.Parallel()
+	direct, reached := imports(t)
+	for _, rule := range []struct {
+		name     string
+		from     []string // beginnings of import paths that the rule holds for
+		except   []string
+		to       []string // beginnings of import paths that must not be reached
+		directly bool
+	}{
+		{name: "pkg knows no step and no program", from: []string{"dockline/pkg/"}, to: []string{"dockline/steps/", "dockline/cmd/", "dockline/e2e/"}},
+		{name: "steps know no program and no test stack", from: []string{"dockline/steps/"}, to: []string{"dockline/cmd/", "dockline/e2e/"}},
+		{name: "programs know no test stack", from: []string{"dockline/cmd/"}, to: []string{"dockline/e2e/"}},
+		{name: "pkg/step alone knows the environment", from: []string{"dockline/pkg/"}, except: []string{"dockline/pkg/step"}, to: []string{"dockline/pkg/step", "github.com/sethvargo/go-envconfig"}},
+		{name: "pkg does not log", from: []string{"dockline/pkg/"}, except: []string{"dockline/pkg/step"}, to: []string{"github.com/rs/zerolog"}, directly: true},
+		{name: "pkg/kaniko alone imports Kaniko", from: []string{"dockline/"}, except: []string{"dockline/pkg/kaniko"}, to: []string{kaniko}, directly: true},
+		{name: "only the build reaches Kaniko", from: []string{"dockline/steps/", "dockline/cmd/"}, except: []string{"dockline/steps/clonebuildpush", "dockline/cmd/clone-build-push"}, to: []string{kaniko, "dockline/pkg/kaniko"}},
+		{name: "no typed Kubernetes client", from: []string{"dockline/"}, to: []string{"k8s.io/client-go/kubernetes/typed", "github.com/openshift/client-go"}},
+	} {
+		t.Run(rule.name, func(t *testing.T) {
+			t.Parallel()
+			of := reached
+			if rule.directly {
+				of = direct
+			}
+			held := 0
+			for path, targets := range of {
+				if !begins(path, rule.from) || begins(path, rule.except) {
+					continue
+				}
+				held++
+				for _, target := range targets {
+					if begins(target, rule.to) {
+						t.Errorf("%s reaches %s", path, target)
+					}
+				}
+			}
+			if held == 0 {
+				t.Error("the rule holds for no package: has a folder moved?")
+			}
+		})
+	}
+}
+
+func begins(path string, beginnings []string) bool {
+	for _, beginning := range beginnings {
+		if strings.HasPrefix(path, beginning) {
+			return true
+		}
+	}
+	return false
+}
