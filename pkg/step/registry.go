@@ -56,7 +56,9 @@ func (r Registry) Access(rt *Runtime, side string) (registry.Config, error) {
 		Insecure: r.Insecure,
 		Side:     side,
 	}
-	rt.Mask(r.Username + ":" + r.Password.Reveal())
+	if r.Password != "" {
+		rt.Mask(r.Username + ":" + r.Password.Reveal()) // as basic authentication encodes it
+	}
 	var err error
 	if r.CAFile != "" {
 		if config.CA, err = readSmallFile(r.CAFile); err != nil {

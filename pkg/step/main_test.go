@@ -1,0 +1,340 @@
+package step
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"dockline/pkg/fault"
+)
+
+const sampleSource = `package sample
+type sample struct {
+	// Name of the image.
+	Image string
+	// How long to wait.
+	Timeout time.Duration
+	// A commit.
+	Commit string
+	// An address.
+	URL string
+	// A password.
+	Password Secret
+	// Secrets of the build.
+	Secrets map[string]Secret
+}`
+
+type sample struct {
+	Image    string            `env:"IMAGE, required"`
+	Timeout  time.Duration     `env:"TIMEOUT, default=5m"`
+	Force    bool              `env:"FORCE"`
+	URL      string            `env:"GIT_URL" group:"git"`
+	Commit   string            `env:"GIT_REVISION" group:"git" ci:"CI_COMMIT_SHA"`
+	Password Secret            `env:"GIT_PASSWORD"`
+	Labels   map[string]string `env:"LABELS"`
+	Secrets  map[string]Secret `env:"BUILD_SECRET_*"`
+	Target   Registry          `env:", prefix=TARGET_"`
+
+	run func(context.Context, *Runtime) (Outcome, error)
+}
+
+func (s *sample) Validate() error { return nil }
+
+func (s *sample) Run(ctx context.Context, rt *Runtime) (Outcome, error) {
+	if s.run == nil {
+		return Outcome{}, nil
+	}
+	return s.run(ctx, rt)
+}
+
+// try runs the sample program and returns its exit status and what it wrote.
+func try(t *testing.T, s *sample, args []string, environment ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	program := Program{
+		Name: "sample", Summary: "shows", Step: s, Source: sampleSource, Results: []string{"DIGEST", "VERDICT"},
+	}
+	status = Run(t.Context(), program, args, environment, &out, &errs)
+	return status, out.String(), errs.String()
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return lines[len(lines)-1]
+}
+
+func TestConfiguration(t *testing.T) {
+	t.Parallel()
+	secretFile := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secretFile, []byte("from-a-file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, row := range map[string]struct {
+		environment []string
+		check       func(s *sample) (got, want any)
+		problem     []string // parts of the last line; nil means success
+	}{
+		"a missing variable":       {nil, nil, []string{"IMAGE is missing", "exit status 2"}},
+		"an empty one is missing":  {[]string{"IMAGE="}, nil, []string{"IMAGE is missing"}},
+		"an empty one is default":  {[]string{"IMAGE=a", "TIMEOUT="}, func(s *sample) (any, any) { return s.Timeout, 5 * time.Minute }, nil},
+		"all problems at once":     {[]string{"FORCE=maybe", "TIMEOUT=5", "LOG_FORMAT=xml"}, nil, []string{"IMAGE is missing", `FORCE: "maybe" is not true or false`, `TIMEOUT: "5" is not a duration`, "LOG_FORMAT"}},
+		"a secret from a file":     {[]string{"IMAGE=a", "GIT_PASSWORD_FILE=" + secretFile}, func(s *sample) (any, any) { return s.Password.Reveal(), "from-a-file" }, nil},
+		"a secret given twice":     {[]string{"IMAGE=a", "GIT_PASSWORD=x", "GIT_PASSWORD_FILE=" + secretFile}, nil, []string{"GIT_PASSWORD and GIT_PASSWORD_FILE are both set"}},
+		"a secret file not there":  {[]string{"IMAGE=a", "GIT_PASSWORD_FILE=/nowhere"}, nil, []string{"GIT_PASSWORD_FILE: open /nowhere"}},
+		"GitLab's default":         {[]string{"IMAGE=a", "CI_COMMIT_SHA=abc"}, func(s *sample) (any, any) { return s.Commit, "abc" }, nil},
+		"GitLab's default is off":  {[]string{"IMAGE=a", "CI_COMMIT_SHA=abc", "GIT_URL=https://x"}, func(s *sample) (any, any) { return s.Commit, "" }, nil},
+		"a prefixed group":         {[]string{"IMAGE=a", "TARGET_REGISTRY=r"}, func(s *sample) (any, any) { return s.Target.Address, "r" }, nil},
+		"a family":                 {[]string{"IMAGE=a", "BUILD_SECRET_NPM=tok3n", "BUILD_SECRET_KEY_FILE=" + secretFile}, func(s *sample) (any, any) { return s.Secrets, map[string]Secret{"NPM": "tok3n", "KEY": "from-a-file"} }, nil},
+		"REQUIRE holds":            {[]string{"IMAGE=a", "REQUIRE=IMAGE"}, nil, nil},
+		"REQUIRE does not hold":    {[]string{"IMAGE=a", "REQUIRE=IMAGE, DIGEST"}, nil, []string{"DIGEST is empty, and REQUIRE says"}},
+		"a report in no folder":    {[]string{"IMAGE=a", "REPORT_FILE=/dev/null/x"}, nil, []string{"REPORT_FILE", "not a folder"}},
+		"a map":                    {[]string{"IMAGE=a", "LABELS=a:b,c:d"}, func(s *sample) (any, any) { return s.Labels, map[string]string{"a": "b", "c": "d"} }, nil},
+		"a near miss is no problem": {[]string{"IMAGE=a", "TARGET_REGISTY=x"}, nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &sample{}
+			status, _, stderr := try(t, s, nil, row.environment...)
+			if row.problem == nil && status != 0 || row.problem != nil && status != 2 {
+				t.Fatalf("exit status %d: %s", status, stderr)
+			}
+			for _, part := range row.problem {
+				if !strings.Contains(lastLine(stderr), part) {
+					t.Errorf("%q is not in the last line %q", part, lastLine(stderr))
+				}
+			}
+			if row.check != nil {
+				got, want := row.check(s)
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("(-want +got)\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+func TestNearMisses(t *testing.T) {
+	t.Parallel()
+	for name, meant := range map[string]string{
+		"TARGET_REGISTY":       "TARGET_REGISTRY",
+		"TARGET_REGISTRY_USER": "TARGET_REGISTRY_USERNAME",
+		"IMGAE":                "IMAGE",
+		"git_url":              "GIT_URL",
+		"CI_REGISTRY":          "",
+		"KUBERNETES_PORT":      "",
+		"IMAGE_PORT":           "",
+		"PATH":                 "",
+		"UNRELATED":            "",
+		"BUILD_SECRET_ANY":     "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, _, stderr := try(t, &sample{}, nil, "IMAGE=a", name+"=value")
+			warned := strings.Contains(stderr, name+" is set, and no step reads it")
+			if warned != (meant != "") || !strings.Contains(stderr, meant) {
+				t.Errorf("want a warning that names %q, got %q", meant, stderr)
+			}
+		})
+	}
+}
+
+func TestEndings(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		err    error
+		panics bool
+		status int
+		last   string
+	}{
+		"done":   {status: 0},
+		"a rule": {err: fault.New(fault.Refused, "the tag holds another digest"), status: 3, last: "sample: refused: the tag holds another digest (exit status 3)"},
+		"a side and its prefix": {
+			err: fault.At("target registry", fault.New(fault.Denied, "pushing %q: 401", "a:1")), status: 5,
+			last: `sample: not allowed: target registry: pushing "a:1": 401. Hint: check TARGET_REGISTRY_USERNAME and TARGET_REGISTRY_PASSWORD, and that this account has the right to do this (exit status 5)`,
+		},
+		"an own hint": {
+			err: fault.WithHint(fault.New(fault.NotFound, "no tag"), "look elsewhere."), status: 4,
+			last: "sample: not found: no tag. Hint: look elsewhere (exit status 4)",
+		},
+		"several lines": {err: errors.Join(fault.New(fault.Wrong, "one"), errors.New("two")), status: 8, last: "sample: wrong: one; two (exit status 8)"},
+		"no kind":       {err: errors.New("odd"), status: 1, last: "sample: unexpected: odd. Hint: this looks like a bug: run again with LOG_LEVEL=debug and report what it says (exit status 1)"},
+		"a deadline":    {err: context.DeadlineExceeded, status: 7, last: "sample: timed out: context deadline exceeded. Hint: look at what it waited for, and raise TIMEOUT if that is only slow (exit status 7)"},
+		"a crash":       {panics: true, status: 1, last: "sample: unexpected: crashed: boom. Hint: this looks like a bug: run again with LOG_LEVEL=debug and report what it says (exit status 1)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &sample{run: func(context.Context, *Runtime) (Outcome, error) {
+				if row.panics {
+					panic("boom")
+				}
+				return Outcome{}, row.err
+			}}
+			status, _, stderr := try(t, s, nil, "IMAGE=a")
+			if status != row.status || lastLine(stderr) != row.last {
+				t.Errorf("status %d, last line\n%q\nwant %d,\n%q", status, lastLine(stderr), row.status, row.last)
+			}
+		})
+	}
+}
+
+func TestResultsAndReport(t *testing.T) {
+	t.Parallel()
+	outcome := Outcome{
+		Results: []Result{{Name: "DIGEST", Value: "sha256:1"}, {Name: "VERDICT", Value: "wrong", Always: true}},
+		Report:  map[string]string{"note": "the password is hunter22"},
+	}
+	for name, row := range map[string]struct {
+		err     error
+		results map[string]string
+		dotenv  string
+	}{
+		"after success": {nil, map[string]string{"DIGEST": "sha256:1", "VERDICT": "wrong"}, "DIGEST=sha256:1\nVERDICT=wrong\n"},
+		"after failure": {fault.New(fault.Wrong, "bad"), map[string]string{"VERDICT": "wrong"}, "VERDICT=wrong\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			elsewhere := filepath.Join(dir, "elsewhere")
+			results := filepath.Join(dir, "results")
+			if err := errors.Join(os.WriteFile(elsewhere, []byte("mine"), 0o600), os.Mkdir(results, 0o700),
+				os.Symlink(elsewhere, filepath.Join(results, "DIGEST"))); err != nil {
+				t.Fatal(err)
+			}
+			dotenv, report := filepath.Join(dir, "d.env"), filepath.Join(dir, "new", "report.json")
+			s := &sample{run: func(context.Context, *Runtime) (Outcome, error) { return outcome, row.err }}
+			try(t, s, nil, "IMAGE=a", "GIT_PASSWORD=hunter22", "RESULTS_DIR="+results, "DOTENV_FILE="+dotenv, "REPORT_FILE="+report)
+
+			got := map[string]string{}
+			entries, err := os.ReadDir(results)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, entry := range entries {
+				content, err := os.ReadFile(filepath.Join(results, entry.Name()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got[entry.Name()] = string(content)
+			}
+			if diff := cmp.Diff(row.results, got); diff != "" {
+				t.Errorf("results (-want +got)\n%s", diff)
+			}
+			if content, err := os.ReadFile(dotenv); err != nil || string(content) != row.dotenv {
+				t.Errorf("dotenv %q, %v; want %q", content, err, row.dotenv)
+			}
+			if content, _ := os.ReadFile(elsewhere); string(content) != "mine" {
+				t.Errorf("a link was followed: %q", content)
+			}
+			content, err := os.ReadFile(report)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var written struct {
+				ExitStatus int               `json:"exit_status"`
+				Results    map[string]string `json:"results"`
+				Details    map[string]string `json:"details"`
+			}
+			if err := json.Unmarshal(content, &written); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(row.results, written.Results); diff != "" {
+				t.Errorf("report (-want +got)\n%s", diff)
+			}
+			if written.Details["note"] != "the password is [MASKED]" {
+				t.Errorf("the report says %q", written.Details["note"])
+			}
+		})
+	}
+}
+
+func TestResultsThatCannotBeHandedOn(t *testing.T) {
+	t.Parallel()
+	for name, value := range map[string]string{"a line end": "a\nFORGED=1", "too long": strings.Repeat("x", 2000)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			s := &sample{run: func(context.Context, *Runtime) (Outcome, error) {
+				return Outcome{Results: []Result{{Name: "DIGEST", Value: value}}}, nil
+			}}
+			status, _, _ := try(t, s, nil, "IMAGE=a", "RESULTS_DIR="+dir)
+			entries, err := os.ReadDir(dir)
+			if status != 1 || len(entries) != 0 || err != nil {
+				t.Errorf("status %d, files %v, %v", status, entries, err)
+			}
+		})
+	}
+}
+
+func TestFlags(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		args   []string
+		status int
+		out    []string
+		not    []string
+	}{
+		"help":         {[]string{"--help"}, 0, []string{"IMAGE (required)\n    Name of the image.", "GIT_PASSWORD (or GIT_PASSWORD_FILE)", "TIMEOUT (default: 5m)", "in GitLab: CI_COMMIT_SHA", "TARGET_REGISTRY_CA_FILE", "LOG_FORMAT (default: console)"}, nil},
+		"version":      {[]string{"--version"}, 0, []string{"sample "}, nil},
+		"print-config": {[]string{"--print-config"}, 0, []string{"GIT_PASSWORD", "[MASKED]", "environment", "https://u:[MASKED]@h/x"}, []string{"hunter22", "addressed"}},
+		"another":      {[]string{"--image=x"}, 2, nil, nil},
+		"a word":       {[]string{"promote", "now"}, 2, nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			status, stdout, _ := try(t, &sample{}, row.args, "IMAGE=a", "GIT_PASSWORD=hunter22", "GIT_URL=https://u:addressed@h/x")
+			if status != row.status {
+				t.Errorf("exit status %d, want %d", status, row.status)
+			}
+			for _, part := range row.out {
+				if !strings.Contains(stdout, part) {
+					t.Errorf("%q is not in\n%s", part, stdout)
+				}
+			}
+			for _, part := range row.not {
+				if strings.Contains(stdout, part) {
+					t.Errorf("%q is in\n%s", part, stdout)
+				}
+			}
+		})
+	}
+}
+
+func TestJSONLogHoldsTheLastLine(t *testing.T) {
+	t.Parallel()
+	s := &sample{run: func(_ context.Context, rt *Runtime) (Outcome, error) {
+		rt.Log.Info().Str("with", "hunter22").Msg("said")
+		return Outcome{}, fault.New(fault.NotFound, "no hunter22 here")
+	}}
+	_, _, stderr := try(t, s, nil, "IMAGE=a", "LOG_FORMAT=json", "GIT_PASSWORD=hunter22")
+	var line map[string]any
+	if err := json.Unmarshal([]byte(lastLine(stderr)), &line); err != nil {
+		t.Fatal(err)
+	}
+	if line["exit_status"] != 4.0 || line["message"] != "sample: no [MASKED] here" || strings.Contains(stderr, "hunter22") {
+		t.Errorf("got %s", stderr)
+	}
+}
+
+func TestSectionsOnlyInGitLab(t *testing.T) {
+	t.Parallel()
+	s := &sample{run: func(_ context.Context, rt *Runtime) (Outcome, error) {
+		rt.Section("clone", "Cloning")()
+		return Outcome{}, nil
+	}}
+	_, _, in := try(t, s, nil, "IMAGE=a", "GITLAB_CI=true")
+	_, _, outside := try(t, s, nil, "IMAGE=a")
+	if !strings.Contains(in, ":clone[collapsed=true]\r\x1b[0KCloning\n") || !strings.Contains(in, "section_end:") {
+		t.Errorf("in GitLab: %q", in)
+	}
+	if strings.Contains(outside, "section_") {
+		t.Errorf("elsewhere: %q", outside)
+	}
+}
