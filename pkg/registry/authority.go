@@ -1,0 +1,182 @@
+package registry
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"dockline/pkg/fault"
+)
+
+// authority makes the Authorization headers for one registry: none until it asks for one, then Basic, or a bearer
+// token for the wanted scopes (distribution's "Token Authentication Specification").
+type authority struct {
+	keyring *keyring
+	host    string
+
+	mu        sync.Mutex
+	challenge *challenge
+	tokens    map[string]bearer // by scopes, the request's own repository first
+}
+
+type bearer struct {
+	value   string
+	expires time.Time
+}
+
+// scope is what a request wants to do with a repository: "pull", or "pull,push".
+type scope struct{ repository, actions string }
+
+func (s scope) String() string { return "repository:" + s.repository + ":" + s.actions }
+
+// header returns the Authorization header for a request with these scopes, the first being the request's own
+// repository; "" when none is wanted or none can be given.
+func (a *authority) header(ctx context.Context, c *client, scopes []scope) (string, error) {
+	a.mu.Lock()
+	asked := a.challenge
+	a.mu.Unlock()
+	if asked == nil || len(scopes) == 0 {
+		return "", nil
+	}
+	own := a.keyring.find(scopes[0].repository)
+	if own.registryToken != "" {
+		return "Bearer " + own.registryToken, nil
+	}
+	if asked.scheme == "basic" {
+		if own.username == "" {
+			return "", nil
+		}
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte(own.username+":"+own.password)), nil
+	}
+	key := scopesText(scopes, " ")
+	a.mu.Lock()
+	known, ok := a.tokens[key]
+	a.mu.Unlock()
+	if ok && time.Until(known.expires) > 0 {
+		return "Bearer " + known.value, nil
+	}
+	fresh, err := a.exchange(ctx, c, asked, own, scopes)
+	if err != nil {
+		return "", err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.tokens == nil {
+		a.tokens = map[string]bearer{}
+	}
+	a.tokens[key] = fresh
+	return "Bearer " + fresh.value, nil
+}
+
+// learn takes in an answer 401, and tells whether the request is worth repeating with another header.
+func (a *authority) learn(answer http.Header, scopes []scope) bool {
+	found := usable(answer)
+	if found == nil || len(scopes) == 0 {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.challenge = found
+	delete(a.tokens, scopesText(scopes, " "))
+	return found.scheme == "bearer" || !a.keyring.find(scopes[0].repository).anonymous()
+}
+
+// exchange gets a token from the token service. It goes there with the registry's credentials, since the protocol has it
+// so, but never over plain http when the registry itself is spoken to in https.
+func (a *authority) exchange(
+	ctx context.Context, c *client, asked *challenge, own credentials, scopes []scope,
+) (bearer, error) {
+	realm, err := url.Parse(asked.params["realm"])
+	if err != nil || realm.Host == "" {
+		return bearer{}, fault.New(fault.Denied, "logging in to %q: its token service has no usable address", a.host)
+	}
+	if realm.Scheme != "https" && (realm.Scheme != "http" || !c.plain.Load()) {
+		return bearer{}, fault.New(fault.Denied,
+			"logging in to %q: its token service %q is not spoken to in https, and would get the password in the clear",
+			a.host, realm.Scheme+"://"+realm.Host)
+	}
+	request, err := tokenRequest(ctx, realm, asked.params["service"], own, scopes)
+	if err != nil {
+		return bearer{}, fault.New(fault.Unexpected, "logging in to %q: %w", a.host, err)
+	}
+	request.Header.Set("User-Agent", c.agent)
+	answer, err := c.exchange(request)
+	if err != nil {
+		return bearer{}, loginError(realm.Host, err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		return bearer{}, loginError(realm.Host, failure(answer))
+	}
+	body, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	discard(answer)
+	if err != nil {
+		return bearer{}, loginError(realm.Host, err)
+	}
+	var content struct {
+		Token       string `json:"token"`
+		AccessToken string `json:"access_token"`
+		ExpiresIn   int    `json:"expires_in"`
+	}
+	if err := json.Unmarshal(body, &content); err != nil || content.Token+content.AccessToken == "" {
+		return bearer{}, fault.New(fault.Unavailable, "logging in at %q: its answer holds no token", realm.Host)
+	}
+	if content.Token == "" {
+		content.Token = content.AccessToken
+	}
+	// The specification's default is 60 seconds; a token is renewed when a fifth of its time is left.
+	life := time.Duration(max(content.ExpiresIn, 60)) * time.Second
+	return bearer{value: content.Token, expires: time.Now().Add(life * 4 / 5)}, nil
+}
+
+func tokenRequest(
+	ctx context.Context, realm *url.URL, service string, own credentials, scopes []scope,
+) (*http.Request, error) {
+	if own.identityToken != "" { // distribution's "OAuth2 token authentication"
+		form := url.Values{
+			"grant_type": {"refresh_token"}, "refresh_token": {own.identityToken}, "client_id": {"dockline"},
+			"service": {service}, "scope": {scopesText(scopes, " ")},
+		}
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, realm.String(), strings.NewReader(form.Encode()))
+		if err == nil {
+			request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
+		return request, err
+	}
+	at := *realm
+	query := at.Query()
+	if service != "" {
+		query.Set("service", service)
+	}
+	for _, one := range scopes {
+		query.Add("scope", one.String())
+	}
+	at.RawQuery = query.Encode()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
+	if err == nil && own.username != "" {
+		request.SetBasicAuth(own.username, own.password)
+	}
+	return request, err
+}
+
+// loginError keeps the kind of err, but for "not found": a token service that is not there says nothing of an image.
+func loginError(host string, err error) error {
+	kind := fault.KindOf(err)
+	if kind == fault.NotFound {
+		kind = fault.Unavailable
+	}
+	return fault.New(kind, "logging in at %q: %w", host, err)
+}
+
+func scopesText(scopes []scope, separator string) string {
+	texts := make([]string, 0, len(scopes))
+	for _, one := range scopes {
+		texts = append(texts, one.String())
+	}
+	return strings.Join(texts, separator)
+}

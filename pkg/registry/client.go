@@ -1,0 +1,323 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dockline/pkg/fault"
+)
+
+// client makes the calls to one registry: authorized, watched for silence, and repeated while that can help.
+type client struct {
+	host, side, agent string
+	insecure          bool
+	patience          Patience
+	retrying          func(Retry)
+	transport         *http.Transport
+	auth              *authority
+
+	probe  sync.Mutex
+	probed bool
+	plain  atomic.Bool // plain http is spoken: found out once, and only when insecure
+}
+
+// call is one request of the protocol.
+type call struct {
+	method string
+	at     string // path and query below https://HOST, or an absolute URL that the registry gave
+	header map[string]string
+	body   []byte
+	stream io.Reader // instead of body: can be sent once only
+	size   int64     // of the stream
+	scopes []scope
+	// elsewhere lets a redirect lead to another host, without credentials: right for blobs, whose content is hashed.
+	elsewhere bool
+}
+
+// do makes the call, again and again while its answer is a transient status or there is none. The caller closes the
+// answer's body. A status that means a failure is not an error here.
+func (c *client) do(ctx context.Context, request call) (*http.Response, error) {
+	var answer *http.Response
+	err := c.repeat(ctx, func() error {
+		var err error
+		answer, err = c.once(ctx, request)
+		if err == nil && transientStatus(answer.StatusCode) {
+			err = failure(answer)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
+// repeat calls attempt until it returns no error that another attempt may mend.
+func (c *client) repeat(ctx context.Context, attempt func() error) error {
+	for number := 1; ; number++ {
+		err := attempt()
+		if err == nil || ctx.Err() != nil || !transient(err) {
+			return err
+		}
+		asked := pauseAskedBy(err)
+		if number >= c.patience.Attempts || asked > c.patience.LongestAsked {
+			return err
+		}
+		wait := c.patience.wait(number+1, asked)
+		if c.retrying != nil {
+			c.retrying(Retry{Attempt: number + 1, Of: c.patience.Attempts, Wait: wait, Err: err})
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// once makes the call one time: with the Authorization that is known to be wanted, and a second time when the answer
+// is 401 and another Authorization can be given.
+func (c *client) once(ctx context.Context, request call) (*http.Response, error) {
+	at, err := c.locate(ctx, request.at)
+	if err != nil {
+		return nil, err
+	}
+	for renewed := false; ; renewed = true {
+		header, err := c.auth.header(ctx, c, request.scopes)
+		if err != nil {
+			return nil, err
+		}
+		answer, err := c.follow(ctx, request, at, header)
+		if err != nil || renewed || answer.StatusCode != http.StatusUnauthorized || answer.Request.URL.Host != at.Host {
+			return answer, err
+		}
+		if !c.auth.learn(answer.Header, request.scopes) {
+			return answer, nil
+		}
+		discard(answer)
+		if request.stream != nil {
+			return nil, &transientError{errors.New("the registry asked for other credentials in the middle of an upload")}
+		}
+	}
+}
+
+// locate makes the URL of a path at the registry. A URL that the registry gave is taken to https when it says http by
+// mistake, as behind a proxy that ends TLS.
+func (c *client) locate(ctx context.Context, at string) (*url.URL, error) {
+	scheme, err := c.scheme(ctx)
+	if err != nil {
+		return nil, err
+	}
+	base := &url.URL{Scheme: scheme, Host: c.host}
+	given, err := base.Parse(at)
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "reading an address that the registry gave: it is not a URL")
+	}
+	if canonicalHost(given.Hostname()) == canonicalHost(base.Hostname()) && scheme == "https" && given.Scheme == "http" {
+		given.Scheme, given.Host = "https", c.host
+	}
+	if given.Scheme != scheme && given.Scheme != "https" {
+		return nil, fault.New(fault.Unavailable, "following the registry to %q: it is not spoken to in https", given.Host)
+	}
+	return given, nil
+}
+
+const mostRedirects = 5
+
+// follow sends the request, and goes where redirects lead as far as that is allowed. The Authorization is for the
+// registry's own host alone.
+func (c *client) follow(ctx context.Context, request call, at *url.URL, authorization string) (*http.Response, error) {
+	for range mostRedirects {
+		message, err := c.message(ctx, request, at)
+		if err != nil {
+			return nil, err
+		}
+		if authorization != "" && canonicalHost(at.Host) == c.host {
+			message.Header.Set("Authorization", authorization)
+		}
+		answer, err := c.exchange(message)
+		if err != nil {
+			return nil, err
+		}
+		if !isRedirect(answer.StatusCode) {
+			return answer, nil
+		}
+		discard(answer)
+		next, err := at.Parse(answer.Header.Get("Location"))
+		if err != nil || next.Host == "" {
+			return nil, notARegistry("it redirects to nowhere")
+		}
+		away := canonicalHost(next.Host) != c.host
+		switch {
+		case request.method != http.MethodGet && request.method != http.MethodHead, away && !request.elsewhere:
+			return nil, notARegistry("it redirects to " + next.Scheme + "://" + next.Host)
+		case at.Scheme == "https" && next.Scheme != "https":
+			return nil, notARegistry("it redirects from https to " + next.Scheme + "://" + next.Host)
+		}
+		at = next
+	}
+	return nil, notARegistry("it redirects without end")
+}
+
+func (c *client) message(ctx context.Context, request call, at *url.URL) (*http.Request, error) {
+	var body io.Reader
+	switch {
+	case request.stream != nil:
+		body = request.stream
+	case request.body != nil:
+		body = bytes.NewReader(request.body)
+	}
+	message, err := http.NewRequestWithContext(ctx, request.method, at.String(), body)
+	if err != nil {
+		return nil, fault.New(fault.Unexpected, "making a request: %w", err)
+	}
+	if request.stream != nil {
+		message.ContentLength = request.size
+		if request.size == 0 {
+			message.Body = http.NoBody
+		}
+	}
+	for key, value := range request.header {
+		message.Header.Set(key, value)
+	}
+	message.Header.Set("User-Agent", c.agent)
+	return message, nil
+}
+
+// exchange sends one message and returns its answer, whose body is watched for silence as the message was.
+func (c *client) exchange(message *http.Request) (*http.Response, error) {
+	silence := c.patience.Silence
+	if message.Method == http.MethodPut || message.Method == http.MethodPatch {
+		silence *= uploadSilence
+	}
+	outer := message.Context()
+	guard := watch(outer, silence)
+	message = message.WithContext(guard.ctx)
+	if message.Body != nil && message.Body != http.NoBody {
+		message.Body = &watchedBody{ReadCloser: message.Body, guard: guard}
+		message.GetBody = nil // a second body would go unwatched; the call is repeated as a whole
+	}
+	answer, err := c.transport.RoundTrip(message)
+	if err != nil {
+		if cause := context.Cause(guard.ctx); cause != nil {
+			err = cause
+		}
+		guard.end()
+		return nil, lost(outer, err)
+	}
+	guard.reset()
+	answer.Body = &watchedBody{ReadCloser: answer.Body, guard: guard, outer: outer, last: true}
+	return answer, nil
+}
+
+// scheme returns "https", or "http" where the configuration allows it and nothing else is spoken.
+func (c *client) scheme(ctx context.Context) (string, error) {
+	if !c.insecure {
+		return "https", nil
+	}
+	c.probe.Lock()
+	defer c.probe.Unlock()
+	if !c.probed {
+		err := c.repeat(ctx, func() error { return c.findScheme(ctx) })
+		if err != nil {
+			return "", err
+		}
+		c.probed = true
+	}
+	if c.plain.Load() {
+		return "http", nil
+	}
+	return "https", nil
+}
+
+// findScheme tries https, then http. Any answer will do: what it says is found out by the calls that follow.
+func (c *client) findScheme(ctx context.Context) error {
+	var first error
+	for _, scheme := range []string{"https", "http"} {
+		message, err := c.message(ctx, call{method: http.MethodGet}, &url.URL{Scheme: scheme, Host: c.host, Path: "/v2/"})
+		if err != nil {
+			return err
+		}
+		answer, err := c.exchange(message)
+		if err == nil {
+			discard(answer)
+			c.plain.Store(scheme == "http")
+			return nil
+		}
+		if first == nil || ctx.Err() != nil || errors.Is(first, errNotTLS) {
+			first = err
+		}
+	}
+	return first
+}
+
+// discard reads the rest of a short body, so that the connection can be used again, and closes it.
+func discard(answer *http.Response) {
+	_, _ = io.CopyN(io.Discard, answer.Body, 64<<10)
+	_ = answer.Body.Close()
+}
+
+func isRedirect(status int) bool {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
+}
+
+// guard ends a message's context when nothing has moved for a while.
+type guard struct {
+	ctx     context.Context //nolint:containedctx // it is the message's own
+	cancel  context.CancelCauseFunc
+	timer   *time.Timer
+	silence time.Duration
+}
+
+func watch(ctx context.Context, silence time.Duration) *guard {
+	watched, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(silence, func() { cancel(silenceError(silence)) })
+	return &guard{ctx: watched, cancel: cancel, timer: timer, silence: silence}
+}
+
+func (g *guard) reset() { g.timer.Reset(g.silence) }
+
+func (g *guard) end() {
+	g.timer.Stop()
+	g.cancel(nil)
+}
+
+// watchedBody tells the guard of every movement.
+type watchedBody struct {
+	io.ReadCloser
+	guard *guard
+	outer context.Context //nolint:containedctx // the caller's, to tell its end from silence
+	last  bool            // with this body the exchange ends
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.guard.reset()
+	}
+	if err != nil && !errors.Is(err, io.EOF) && b.last {
+		if cause := context.Cause(b.guard.ctx); cause != nil {
+			err = cause
+		}
+		err = lost(b.outer, err)
+	}
+	return n, err
+}
+
+func (b *watchedBody) Close() error {
+	err := b.ReadCloser.Close()
+	if b.last {
+		b.guard.end()
+	}
+	return err
+}

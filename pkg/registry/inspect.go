@@ -1,0 +1,112 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dockline/pkg/fault"
+)
+
+// Facts is what an image says of itself.
+type Facts struct {
+	Labels    map[string]string // of the first platform's configuration; an index's annotations where a label is missing
+	Created   time.Time         // zero when the image does not say
+	Platforms []string          // such as "linux/amd64"; the image's own one when there is no index
+	Size      int64             // of the first platform's layers, compressed, in bytes
+}
+
+// Revision returns the label org.opencontainers.image.revision: the Git commit, or "".
+func (f Facts) Revision() string { return f.Labels["org.opencontainers.image.revision"] }
+
+// Version returns the label org.opencontainers.image.version, or "".
+func (f Facts) Version() string { return f.Labels["org.opencontainers.image.version"] }
+
+// largestConfig is far above what builders write, some 10 KiB, and keeps a hostile one out of memory.
+const largestConfig = 8 << 20
+
+// Inspect reads labels, platforms and the date of an image; of an index, those of its first platform's image. Anything
+// that is no image yields the annotations that it has.
+func (r *Repository) Inspect(ctx context.Context, manifest Manifest) (Facts, error) {
+	read, err := manifest.content()
+	if err != nil {
+		return Facts{}, fault.At(r.client.side, err)
+	}
+	facts := Facts{Labels: map[string]string{}}
+	for range deepestIndex {
+		maps.Copy(facts.Labels, read.Annotations)
+		first, platforms := platformsOf(read.Manifests)
+		facts.Platforms = append(facts.Platforms, platforms...)
+		if first == nil {
+			break
+		}
+		child, err := r.Manifest(ctx, first.Digest)
+		if err != nil {
+			return Facts{}, fmt.Errorf("reading index %q: %w", manifest.Digest, err)
+		}
+		if read, err = child.content(); err != nil {
+			return Facts{}, fault.At(r.client.side, err)
+		}
+	}
+	if read.Config == nil || !read.Config.MediaType.IsConfig() {
+		return facts, nil
+	}
+	for _, layer := range read.Layers {
+		facts.Size += layer.Size
+	}
+	config, err := r.config(ctx, *read.Config)
+	if err != nil {
+		return Facts{}, err
+	}
+	maps.Copy(facts.Labels, config.Config.Labels)
+	facts.Created = config.Created.Time
+	if len(facts.Platforms) == 0 && config.OS != "" {
+		facts.Platforms = []string{config.Platform().String()}
+	}
+	return facts, nil
+}
+
+func (r *Repository) config(ctx context.Context, blob v1.Descriptor) (*v1.ConfigFile, error) {
+	wrong := func(err error) error {
+		return fault.At(r.client.side, fault.New(fault.KindOf(err), "reading the configuration of an image in %q: %w", r, err))
+	}
+	if blob.Size > largestConfig {
+		return nil, wrong(fmt.Errorf("it has %d bytes", blob.Size))
+	}
+	content, err := r.Blob(ctx, blob)
+	if err != nil {
+		return nil, err
+	}
+	defer content.Close()
+	raw, err := io.ReadAll(content)
+	if err != nil {
+		return nil, err
+	}
+	var config v1.ConfigFile
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return nil, wrong(err)
+	}
+	return &config, nil
+}
+
+// platformsOf leaves out attestations, which builders list beside the platforms as "unknown/unknown".
+func platformsOf(children []v1.Descriptor) (first *v1.Descriptor, platforms []string) {
+	for i, child := range children {
+		if child.Platform == nil || child.Platform.OS == "unknown" {
+			continue
+		}
+		platforms = append(platforms, child.Platform.String())
+		if first == nil {
+			first = &children[i]
+		}
+	}
+	if first == nil && len(children) > 0 {
+		first = &children[0]
+	}
+	return first, platforms
+}

@@ -1,0 +1,132 @@
+// Package registry gives access to one registry of the OCI distribution specification, and copies images into it: from
+// another registry, or from an image made here.
+//
+// It speaks the protocol itself rather than through go-containerregistry's remote package, whose data types it shares,
+// because of what that package decides for its user: a private address is also spoken to in plain http, a token
+// service on a private address is refused, an answer 404 of anything counts as "absent", and a reset in the middle of
+// a layer starts the layer anew.
+//
+// The package never logs. Every error names the side it arose on ([Config].Side) and has a kind of package fault.
+package registry
+
+import (
+	"context"
+	"net"
+	"strings"
+
+	"dockline/pkg/fault"
+)
+
+// Config says where a registry is and how to be let in. The zero value of all but Address is usable.
+type Config struct {
+	// Address is host[:port][/prefix], without a scheme; "host:443" is the same as "host".
+	Address string
+	// Username and Password are this side's own credentials, used before Auth.
+	Username, Password string
+	// Auth holds docker configuration documents in order of precedence; in one, the longest matching path wins.
+	Auth []AuthFile
+	// CA holds certificates (PEM) that are trusted beside the system's.
+	CA []byte
+	// Insecure accepts any certificate, and plain http where https is not spoken.
+	Insecure bool
+	// Side names the registry in errors: "source registry". The default is "registry".
+	Side string
+	// UserAgent is sent with every request. The default is "dockline".
+	UserAgent string
+	// Patience says how long and how often to try. The zero value is [DefaultPatience].
+	Patience Patience
+	// Retrying, when set, is told of every repetition, from whichever goroutine repeats.
+	Retrying func(Retry)
+	// Dial replaces the way to connect, where addresses must not be looked up anew. The default is net.Dialer's.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// AuthFile is a docker configuration document ("config.json"), and where it comes from, for error texts.
+type AuthFile struct {
+	Origin string
+	JSON   []byte
+}
+
+// Registry is one registry with the credentials of one side. It is safe for concurrent use.
+type Registry struct {
+	host   string // canonical: lower case, without :443
+	prefix string // "" or "a/b"
+	client *client
+}
+
+// Open checks the configuration; it does not connect. Its errors are of kind fault.Configuration.
+func Open(config Config) (*Registry, error) {
+	if config.Side == "" {
+		config.Side = "registry"
+	}
+	host, prefix, err := splitAddress(config.Address)
+	if err != nil {
+		return nil, fault.At(config.Side, err)
+	}
+	transport, err := newTransport(config)
+	if err != nil {
+		return nil, fault.At(config.Side, err)
+	}
+	credentials, err := newKeyring(config)
+	if err != nil {
+		return nil, fault.At(config.Side, err)
+	}
+	if config.UserAgent == "" {
+		config.UserAgent = "dockline"
+	}
+	return &Registry{host: host, prefix: prefix, client: &client{
+		host:      host,
+		side:      config.Side,
+		agent:     config.UserAgent,
+		insecure:  config.Insecure,
+		patience:  config.Patience.orDefault(),
+		retrying:  config.Retrying,
+		transport: transport,
+		auth:      &authority{keyring: credentials, host: host},
+	}}, nil
+}
+
+// Host returns the registry's canonical host[:port], without the prefix.
+func (r *Registry) Host() string { return r.host }
+
+// Address returns the registry's canonical host[:port][/prefix].
+func (r *Registry) Address() string { return join(r.host, r.prefix) }
+
+// Side returns the name of this registry in errors.
+func (r *Registry) Side() string { return r.client.side }
+
+// Repository returns the repository of an image name, such as "deepsky/awl-deepsky-hello", below the prefix.
+func (r *Registry) Repository(name string) *Repository {
+	return &Repository{registry: r, path: join(r.prefix, name), client: r.client}
+}
+
+// Close drops idle connections. The registry remains usable.
+func (r *Registry) Close() { r.client.transport.CloseIdleConnections() }
+
+// Repository is one repository of a registry. It is safe for concurrent use.
+type Repository struct {
+	registry *Registry
+	path     string // prefix included
+	client   *client
+}
+
+// String returns HOST/PATH.
+func (r *Repository) String() string { return join(r.registry.host, r.path) }
+
+// Reference returns HOST/PATH:TAG, or HOST/PATH@DIGEST.
+func (r *Repository) Reference(tagOrDigest string) string {
+	if strings.Contains(tagOrDigest, ":") {
+		return r.String() + "@" + tagOrDigest
+	}
+	return r.String() + ":" + tagOrDigest
+}
+
+// Same tells whether other is this very repository of this very host, whatever the credentials.
+func (r *Repository) Same(other *Repository) bool { return r.String() == other.String() }
+
+func join(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "/" + b
+}
