@@ -97,7 +97,7 @@ func TestConfiguration(t *testing.T) {
 		"REQUIRE does not hold":    {[]string{"IMAGE=a", "REQUIRE=IMAGE, DIGEST"}, nil, []string{"DIGEST is empty, and REQUIRE says"}},
 		"a report in no folder":    {[]string{"IMAGE=a", "REPORT_FILE=/dev/null/x"}, nil, []string{"REPORT_FILE", "not a folder"}},
 		"a map":                    {[]string{"IMAGE=a", "LABELS=a:b,c:d"}, func(s *sample) (any, any) { return s.Labels, map[string]string{"a": "b", "c": "d"} }, nil},
-		"a near miss is no problem": {[]string{"IMAGE=a", "TARGET_REGISTY=x"}, nil, nil},
+		"a near miss is no problem": {[]string{"IMAGE=a", "TARGET_REGITSRY=x"}, nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -124,7 +124,7 @@ func TestConfiguration(t *testing.T) {
 func TestNearMisses(t *testing.T) {
 	t.Parallel()
 	for name, meant := range map[string]string{
-		"TARGET_REGISTY":       "TARGET_REGISTRY",
+		"TARGET_REGITSRY":       "TARGET_REGISTRY",
 		"TARGET_REGISTRY_USER": "TARGET_REGISTRY_USERNAME",
 		"IMGAE":                "IMAGE",
 		"git_url":              "GIT_URL",
