@@ -150,7 +150,7 @@ func pauseAskedBy(err error) time.Duration {
 	return 0
 }
 
-var errNotTLS = errors.New("the server does not speak https")
+var errNotTLS = errors.New("it answers in plain http")
 
 // lost gives a connection's error its kind and words. The end of the caller's own context stays what it is.
 func lost(ctx context.Context, err error) error {
@@ -170,9 +170,9 @@ func lost(ctx context.Context, err error) error {
 	case badCertificate:
 		return fault.New(fault.Unavailable, "checking its certificate: %w", verification.Err)
 	case notTLS || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		return fault.New(fault.Unavailable, "connecting: %w, it answers in plain http", errNotTLS)
+		return fault.New(fault.Unavailable, "connecting: %w: server gave HTTP response to HTTPS client", errNotTLS)
 	case noAddress && dns.IsNotFound:
-		return fault.New(fault.Unavailable, "connecting: the host %q has no address", dns.Name)
+		return fault.New(fault.Unavailable, "connecting: no such host: %q", dns.Name)
 	}
 	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" {
 		return fault.New(fault.Unavailable, "connecting: %w", &transientError{err})

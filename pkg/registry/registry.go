@@ -121,6 +121,9 @@ func (r *Repository) Reference(tagOrDigest string) string {
 	return r.String() + ":" + tagOrDigest
 }
 
+// Side returns the name of its registry in errors.
+func (r *Repository) Side() string { return r.client.side }
+
 // Same tells whether other is this very repository of this very host, whatever the credentials.
 func (r *Repository) Same(other *Repository) bool { return r.String() == other.String() }
 

@@ -1,0 +1,65 @@
+package promote
+
+import (
+	"errors"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dockline/pkg/image"
+	"dockline/pkg/step"
+)
+
+// Config is what promote is told by its environment.
+type Config struct {
+	// Image to promote, CODE/NAME:VERSION, such as deepsky/awl-deepsky-hello:1.0. Both registries know it by this name.
+	Image string `env:"IMAGE, required"`
+	// Digest (sha256:…) of the very image to promote, such as the build's IMAGE_DIGEST. When it is set, what IMAGE's
+	// version stands for in the source registry is not looked at.
+	Digest string `env:"DIGEST"`
+	// Source is the registry that the image comes from (testing).
+	Source step.Registry `env:", prefix=SOURCE_"`
+	// Target is the registry that the image goes to (production).
+	Target step.Registry `env:", prefix=TARGET_"`
+	// Version that the image gets in the target registry, when it is to be another than in the source: 1.0 for 1.0-rc.3.
+	ReleaseVersion string `env:"RELEASE_VERSION"`
+	// Replace the image that the target's tag holds, whichever it is. It is kept under BACKUP_TAG. Needs FORCE_REASON.
+	Force bool `env:"FORCE"`
+	// Why an image is replaced, in a few words, for the log and the report.
+	ForceReason string `env:"FORCE_REASON"`
+	// Digest (sha256:…) of the one image that may be replaced in the target. It is kept under BACKUP_TAG. Where the tag
+	// holds another, nothing is replaced, FORCE or not.
+	ForceReplaces string `env:"FORCE_REPLACES"`
+	// Tag under which a replaced image is kept in the target: {version} is the tag that it held, {digest8} the first
+	// eight digits of its digest. A backup tag is never moved.
+	BackupTag string `env:"BACKUP_TAG, default={version}-replaced-{digest8}"`
+}
+
+// Validate returns all problems of the configuration.
+func (c *Config) Validate() error {
+	var problems []error
+	add := func(variable string, err error) {
+		if err != nil {
+			problems = append(problems, step.Problem("%s: %w", variable, err))
+		}
+	}
+	if c.Image != "" {
+		_, err := image.Parse(c.Image)
+		add("IMAGE", err)
+	}
+	if c.ReleaseVersion != "" {
+		add("RELEASE_VERSION", image.CheckVersion(c.ReleaseVersion))
+	}
+	for variable, digest := range map[string]string{"DIGEST": c.Digest, "FORCE_REPLACES": c.ForceReplaces} {
+		if _, err := v1.NewHash(digest); digest != "" && err != nil {
+			problems = append(problems, step.Problem("%s is not a digest (sha256: and 64 hexadecimal digits)", variable))
+		}
+	}
+	if c.BackupTag != "" {
+		add("BACKUP_TAG", image.Template(c.BackupTag).Check())
+	}
+	if c.Force && c.ForceReason == "" {
+		problems = append(problems, step.Problem("FORCE_REASON is missing: FORCE is set"))
+	}
+	problems = append(problems, c.Source.Validate("SOURCE_"), c.Target.Validate("TARGET_"))
+	return errors.Join(problems...)
+}
