@@ -1,0 +1,153 @@
+// Package cluster reaches a Kubernetes or OpenShift API with the dynamic client: objects are read and written as they
+// are, so that no typed clientset (15 MB a program) is linked and no field is lost that this program does not know.
+//
+// Calls are repeated while the API is overloaded or away. Every error is told as the side "cluster" and has a kind of
+// package fault: 401 and 403 fault.Denied with the API's own words, 404 fault.NotFound, 409 is a [ErrConflict], an API
+// that stays away fault.Unavailable.
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+
+	"dockline/pkg/fault"
+)
+
+// Side names the cluster in errors.
+const Side = "cluster"
+
+// Config says where the API is. With neither Kubeconfig nor Server set, a pod's own ServiceAccount is used.
+type Config struct {
+	Kubeconfig string // path, or several as in $PATH; the current context counts
+	Server     string // https://HOST:PORT
+	Token      string // bearer token for Server
+	CA         []byte // PEM that signs Server's certificate; the default is the system's pool
+	UserAgent  string // the default is "dockline"
+	// Warn is called with what the API warns about, such as a deprecated version. The default drops it.
+	Warn func(text string)
+	// Patience says how often and how long to try. The zero value is [DefaultPatience].
+	Patience Patience
+}
+
+// Cluster is one cluster with the credentials of one user. It is safe for concurrent use.
+type Cluster struct {
+	server   string
+	patience Patience
+	client   dynamic.Interface
+	watcher  dynamic.Interface // without a limit on how long an answer may take
+}
+
+// Connect reads the configuration; it does not connect yet. Its errors are of kind fault.Configuration.
+func Connect(config Config) (*Cluster, error) {
+	settings, err := restConfig(config)
+	if err != nil {
+		return nil, fault.At(Side, fault.As(fault.Configuration, err))
+	}
+	// client-go writes of itself to stderr, around every mask. What matters of it arrives as an error.
+	klog.SetLogger(logr.Discard())
+	settings.UserAgent = "dockline"
+	if config.UserAgent != "" {
+		settings.UserAgent = config.UserAgent
+	}
+	settings.QPS = -1 // one step makes a few calls a second; the server's own limits are obeyed
+	settings.WarningHandler = warnings(config.Warn)
+	settings.ContentConfig = rest.ContentConfig{ContentType: "application/json", AcceptContentTypes: "application/json"}
+	patience := config.Patience.orDefault()
+	cluster := &Cluster{server: settings.Host, patience: patience}
+
+	client, err := rest.HTTPClientFor(settings)
+	if err != nil {
+		return nil, fault.At(Side, fault.New(fault.Configuration, "reading the cluster's settings: %w", err))
+	}
+	cluster.watcher, err = dynamic.NewForConfigAndClient(settings, client)
+	if err == nil {
+		limited := *client
+		limited.Timeout = patience.Silence
+		cluster.client, err = dynamic.NewForConfigAndClient(settings, &limited)
+	}
+	if err != nil {
+		return nil, fault.At(Side, fault.New(fault.Configuration, "reading the cluster's settings: %w", err))
+	}
+	return cluster, nil
+}
+
+// Server returns the API's address.
+func (c *Cluster) Server() string { return c.server }
+
+// Patience returns how often and how long calls are tried.
+func (c *Cluster) Patience() Patience { return c.patience }
+
+func restConfig(config Config) (*rest.Config, error) {
+	switch {
+	case config.Kubeconfig != "" && config.Server != "":
+		return nil, fmt.Errorf("a kubeconfig and a server are both given")
+	case config.Kubeconfig != "":
+		return fromKubeconfig(config.Kubeconfig)
+	case config.Server != "":
+		if !strings.HasPrefix(config.Server, "https://") && !strings.HasPrefix(config.Server, "http://") {
+			return nil, fmt.Errorf("the server %q is no address such as https://api.example.com:6443", config.Server)
+		}
+		return &rest.Config{
+			Host: config.Server, BearerToken: config.Token, TLSClientConfig: rest.TLSClientConfig{CAData: config.CA},
+		}, nil
+	}
+	settings, err := rest.InClusterConfig()
+	if err != nil {
+		return nil, fault.WithHint(fmt.Errorf("no cluster is configured, and this is no pod with a ServiceAccount: %w", err),
+			"Set KUBECONFIG, or KUBE_SERVER and KUBE_TOKEN.")
+	}
+	return settings, nil
+}
+
+func fromKubeconfig(paths string) (*rest.Config, error) {
+	for _, path := range filepath.SplitList(paths) {
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("reading the kubeconfig: %w", err)
+		}
+	}
+	rules := &clientcmd.ClientConfigLoadingRules{Precedence: filepath.SplitList(paths)}
+	settings, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("reading the kubeconfig %q: %w", paths, err)
+	}
+	return settings, nil
+}
+
+type warnings func(string)
+
+// HandleWarningHeader receives the API's Warning headers (RFC 7234, section 5.5).
+func (w warnings) HandleWarningHeader(code int, _ string, text string) {
+	if w != nil && code == 299 && text != "" {
+		w(text)
+	}
+}
+
+// Patience says how long an answer is waited for, and how often and how soon a call is repeated.
+type Patience struct {
+	Attempts int           // calls in all, the first included
+	First    time.Duration // pause before the second call; it doubles from there on
+	Longest  time.Duration // longest pause
+	Silence  time.Duration // longest wait for one answer
+	Poll     time.Duration // pause between two looks where the API offers no watch
+}
+
+// DefaultPatience sees an API server through a restart: about 15 seconds of pauses in all.
+var DefaultPatience = Patience{
+	Attempts: 6, First: 500 * time.Millisecond, Longest: 8 * time.Second, Silence: 30 * time.Second, Poll: 2 * time.Second,
+}
+
+func (p Patience) orDefault() Patience {
+	if p == (Patience{}) {
+		return DefaultPatience
+	}
+	return p
+}

@@ -1,0 +1,106 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"dockline/pkg/fault"
+)
+
+// ErrConflict is the cause of an error when an object was changed, or made, by somebody else in the meantime.
+var ErrConflict = errors.New("changed by somebody else in the meantime")
+
+// repeat calls until an answer is final: at most Patience.Attempts times while the API is overloaded or away.
+//
+// A write whose answer was lost may be made twice that way. That is harmless, since each of ours is bound to a
+// resource version or creates an object: the second one is answered by a conflict, on which the caller reads again.
+func (c *Cluster) repeat(ctx context.Context, doing string, call func(context.Context) error) error {
+	pause := c.patience.First
+	for attempt := 1; ; attempt++ {
+		err := call(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: %w", doing, Ended(ctx))
+		}
+		if !temporary(err) || attempt >= c.patience.Attempts {
+			return c.explain(doing, attempt, err)
+		}
+		wait := pause
+		if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
+			wait = max(wait, min(time.Duration(seconds)*time.Second, c.patience.Longest))
+		}
+		if err := Sleep(ctx, wait); err != nil {
+			return fmt.Errorf("%s: %w", doing, Ended(ctx))
+		}
+		pause = min(2*pause, c.patience.Longest)
+	}
+}
+
+// temporary tells whether the same call may be answered otherwise in a moment.
+func temporary(err error) bool {
+	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
+		code := status.Status().Code
+		return code == http.StatusTooManyRequests || code >= http.StatusInternalServerError
+	}
+	return !untrusted(err)
+}
+
+// explain gives the API's answer a kind and keeps its words.
+func (c *Cluster) explain(doing string, attempts int, err error) error {
+	kind, hint := fault.Unexpected, ""
+	switch {
+	case apierrors.IsUnauthorized(err):
+		kind, hint = fault.Denied, "The cluster does not accept the token or certificate: it may have expired."
+		err = fmt.Errorf("the cluster refuses the credentials: %w", err)
+	case apierrors.IsForbidden(err):
+		kind = fault.Denied
+	case apierrors.IsNotFound(err), apierrors.IsGone(err):
+		kind = fault.NotFound
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
+		kind, err = fault.Refused, fmt.Errorf("%w: %w", ErrConflict, err)
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+		kind = fault.Configuration
+	case isStatus(err):
+		if temporary(err) {
+			kind, err = fault.Unavailable, fmt.Errorf("%w (tried %d times)", err, attempts)
+		}
+	case untrusted(err):
+		kind = fault.Unavailable
+		hint = "Set KUBE_CA_FILE (or the kubeconfig's certificate-authority) to the CA of the cluster's certificate."
+		err = fmt.Errorf("connecting to %s: %w", c.server, err)
+	default:
+		kind, err = fault.Unavailable, fmt.Errorf("connecting to %s: %w (tried %d times)", c.server, err, attempts)
+	}
+	err = fault.At(Side, fault.New(kind, "%s: %w", doing, err))
+	if hint != "" {
+		err = fault.WithHint(err, hint)
+	}
+	return err
+}
+
+func isStatus(err error) bool {
+	status := apierrors.APIStatus(nil)
+	return errors.As(err, &status)
+}
+
+// untrusted tells whether a connection failed for good: over the certificate, or since the other side does not speak
+// TLS at all.
+func untrusted(err error) bool {
+	var (
+		verification *tls.CertificateVerificationError
+		authority    x509.UnknownAuthorityError
+		record       tls.RecordHeaderError
+	)
+	return errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &record) ||
+		strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
+}
