@@ -6,6 +6,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"dockline/pkg/image"
+	"dockline/pkg/registry"
 	"dockline/pkg/step"
 )
 
@@ -32,6 +33,8 @@ type Config struct {
 	// Tag under which a replaced image is kept in the target: {version} is the tag that it held, {digest8} the first
 	// eight digits of its digest. A backup tag is never moved.
 	BackupTag string `env:"BACKUP_TAG, default={version}-replaced-{digest8}"`
+
+	patience registry.Patience // the default's zero value but in tests
 }
 
 // Validate returns all problems of the configuration.

@@ -79,11 +79,11 @@ func (c *Config) open(rt *step.Runtime) (*promotion, error) {
 	if err != nil {
 		return nil, step.Problem("IMAGE: %w", err)
 	}
-	from, err := side(rt, c.Source, "source registry")
+	from, err := c.side(rt, c.Source, "source registry")
 	if err != nil {
 		return nil, err
 	}
-	to, err := side(rt, c.Target, "target registry")
+	to, err := c.side(rt, c.Target, "target registry")
 	if err != nil {
 		return nil, err
 	}
@@ -110,11 +110,12 @@ func (c *Config) open(rt *step.Runtime) (*promotion, error) {
 	return p, nil
 }
 
-func side(rt *step.Runtime, settings step.Registry, name string) (*registry.Registry, error) {
+func (c *Config) side(rt *step.Runtime, settings step.Registry, name string) (*registry.Registry, error) {
 	config, err := settings.Access(rt, name)
 	if err != nil {
 		return nil, err
 	}
+	config.Patience = c.patience
 	config.Retrying = func(r registry.Retry) {
 		rt.Log.Warn().Str("side", name).Err(r.Err).
 			Msgf("trying again (%d of %d) in %s", r.Attempt, r.Of, r.Wait.Round(100*time.Millisecond))
