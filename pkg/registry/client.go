@@ -223,8 +223,8 @@ func (c *client) scheme(ctx context.Context) (string, error) {
 	c.probe.Lock()
 	defer c.probe.Unlock()
 	if !c.probed {
-		err := c.repeat(ctx, func() error { return c.findScheme(ctx) })
-		if err != nil {
+		// Each caller repeats: repeating here too would multiply the attempts at a registry that is gone.
+		if err := c.findScheme(ctx); err != nil {
 			return "", err
 		}
 		c.probed = true

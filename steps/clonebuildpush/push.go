@@ -1,0 +1,108 @@
+package clonebuildpush
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dockline/pkg/fault"
+	"dockline/pkg/registry"
+	"dockline/pkg/step"
+)
+
+// findExisting looks whether there is anything to build. A Git tag's image is that of its very commit, where dev has
+// it already: production then gets what was tested. A version that must not be replaced is refused now, not after the
+// build.
+func findExisting(
+	ctx context.Context, target *registry.Repository, what plan, from source,
+) (*registry.Manifest, error) {
+	var tested *registry.Manifest
+	if from.Tag != "" && what.CommitTag != "" {
+		found, present, err := target.Lookup(ctx, what.CommitTag)
+		if err != nil {
+			return nil, err
+		}
+		if present {
+			tested = &found
+		}
+	}
+	if what.Overwrite {
+		return tested, nil
+	}
+	current, present, err := target.Lookup(ctx, what.Image.Version)
+	if err != nil || !present {
+		return tested, err
+	}
+	if tested != nil && tested.Digest == current.Digest {
+		return tested, nil
+	}
+	return nil, taken(target, what, current, tested)
+}
+
+// taken says that a version is there already, and that it is not to be replaced.
+func taken(target *registry.Repository, what plan, current registry.Manifest, wanted *registry.Manifest) error {
+	err := fault.New(fault.Refused, "tagging %q: it is there already, as %s", target.Reference(what.Image.Version), current.Digest)
+	if wanted != nil {
+		err = fault.New(fault.Refused, "tagging %q: it is there already, as %s, and this commit's image is %s",
+			target.Reference(what.Image.Version), current.Digest, wanted.Digest)
+	}
+	return fault.WithHint(fault.At(side, err), "build another version, or set OVERWRITE=true")
+}
+
+// push writes the image by its digest; no tag shows it yet.
+func push(
+	ctx context.Context, rt *step.Runtime, built v1.Image, target *registry.Repository,
+) (registry.Manifest, error) {
+	defer rt.Section("push", "Pushing to "+target.String())()
+	digest, err := built.Digest()
+	if err != nil {
+		return registry.Manifest{}, fmt.Errorf("reading the image that was built: %w", err)
+	}
+	started := time.Now()
+	var blobs atomic.Int32
+	defer rt.Waiting(ctx, func() string { return fmt.Sprintf("pushing: %d blobs done", blobs.Load()) })()
+	local := registry.FromImage(built)
+	copied, err := registry.Copy(ctx, local, digest, target, func(p registry.Progress) {
+		if p.State != registry.Running {
+			blobs.Add(1)
+		}
+	})
+	if err != nil {
+		return registry.Manifest{}, err
+	}
+	rt.Log.Info().Int("blobs", copied.Blobs).Int("present", copied.Present).Int64("bytes", copied.Bytes).
+		Str("took", time.Since(started).Round(time.Millisecond).String()).Msg("wrote the image by its digest")
+	return local.Manifest(ctx, digest)
+}
+
+// tag writes the tags, the version last: others may be waiting for it. It returns them in that order.
+func tag(
+	ctx context.Context, rt *step.Runtime, target *registry.Repository, what plan, manifest registry.Manifest,
+) ([]string, error) {
+	var tags []string
+	if what.CommitTag != "" {
+		tags = append(tags, what.CommitTag)
+	}
+	tags = append(append(tags, what.ExtraTags...), what.Image.Version)
+	for _, name := range tags {
+		current, present, err := target.Lookup(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case present && current.Digest == manifest.Digest:
+			continue
+		case present && name == what.Image.Version && !what.Overwrite:
+			return nil, taken(target, what, current, &manifest)
+		case present:
+			rt.Log.Info().Str("tag", name).Str("from", current.Digest.String()).Msg("the tag is moved")
+		}
+		if err := target.Put(ctx, manifest, name); err != nil {
+			return nil, err
+		}
+	}
+	return tags, nil
+}

@@ -1,0 +1,167 @@
+// Package clonebuildpush is the step that makes an image: it clones one commit, builds its Dockerfile without letting
+// the build see a credential, and pushes the image to the testing registry.
+package clonebuildpush
+
+import (
+	"context"
+	_ "embed"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dockline/pkg/fault"
+	"dockline/pkg/image"
+	"dockline/pkg/registry"
+	"dockline/pkg/step"
+)
+
+//go:embed config.go
+var configSource string
+
+// The names of the results.
+const (
+	resultURL    = "IMAGE_URL"
+	resultDigest = "IMAGE_DIGEST"
+	resultCommit = "COMMIT"
+)
+
+// side names the registry in errors.
+const side = "registry"
+
+// runner is the step: its configuration, and who builds.
+type runner struct {
+	Config
+	builder builder
+	root    string // "/", except in tests, which must not remove this machine's credentials
+}
+
+// builder makes an image from a work tree, in a process that has no credentials.
+type builder interface {
+	// Ready says whether a build may take place here at all: in our image or sandbox, not in a privileged container.
+	Ready(allowPrivileged bool) error
+	// Build builds. When it returns, no process of the build is left.
+	Build(ctx context.Context, what request) (v1.Image, error)
+}
+
+// program describes the step with a given builder, in a container with that root directory.
+func program(b builder, root string) step.Program {
+	return step.Program{
+		Name:    "clone-build-push",
+		Summary: "clones a Git revision, builds its Dockerfile and pushes the image to the testing registry",
+		Step:    &runner{builder: b, root: root},
+		Source:  configSource,
+		Results: []string{resultURL, resultDigest, resultCommit},
+	}
+}
+
+// report is what REPORT_FILE tells beside the results.
+type report struct {
+	Image    string            `json:"image"`
+	Digest   string            `json:"digest"`
+	Tags     []string          `json:"tags"`
+	Commit   string            `json:"commit,omitempty"`
+	Branch   string            `json:"branch,omitempty"`
+	Tag      string            `json:"tag,omitempty"`
+	Built    bool              `json:"built"` // false when the image of this very commit was there and was only tagged
+	Labels   map[string]string `json:"labels,omitempty"`
+	Warnings []string          `json:"warnings,omitempty"` // of the Dockerfile
+}
+
+// Run clones, builds and pushes. The registry is asked first whether it lets the image in, so that a wrong password
+// does not cost a build.
+func (r *runner) Run(ctx context.Context, rt *step.Runtime) (step.Outcome, error) {
+	access, err := r.Registry.Access(rt, side)
+	if err != nil {
+		return step.Outcome{}, err
+	}
+	target, done, err := openTarget(access, r.Image, rt)
+	if err != nil {
+		return step.Outcome{}, err
+	}
+	defer done()
+	if err := target.CheckPush(ctx); err != nil {
+		return step.Outcome{}, err
+	}
+	from, cleanUp, err := r.fetch(ctx, rt)
+	if err != nil {
+		return step.Outcome{}, err
+	}
+	defer cleanUp()
+	what, err := newPlan(&r.Config, from, time.Now())
+	if err != nil {
+		return step.Outcome{}, err
+	}
+	existing, err := findExisting(ctx, target, what, from)
+	if err != nil {
+		return step.Outcome{}, err
+	}
+	if existing != nil {
+		rt.Log.Info().Str("digest", existing.Digest.String()).Str("tag", what.CommitTag).
+			Msg("the image of this very commit is there: it is tagged, not built again")
+		return r.publish(ctx, rt, target, what, from, *existing, report{})
+	}
+	return r.buildAndPush(ctx, rt, access, target, what, from)
+}
+
+func (r *runner) buildAndPush(
+	ctx context.Context, rt *step.Runtime, access registry.Config, target *registry.Repository, what plan, from source,
+) (step.Outcome, error) {
+	request, warnings, err := r.prepare(rt, access, what, from)
+	if err != nil {
+		return step.Outcome{}, err
+	}
+	// From here on the build's own files may go: nothing on disk is read again.
+	if err := r.builder.Ready(r.AllowPrivileged); err != nil {
+		return step.Outcome{}, err
+	}
+	if err := hideCredentials(rt, r.root, r.SourceDir, r.AllowReadableCredentials); err != nil {
+		return step.Outcome{}, err
+	}
+	end := rt.Section("build", "Building "+what.Image.String())
+	built, err := r.builder.Build(ctx, request)
+	end()
+	if err != nil {
+		return step.Outcome{}, err
+	}
+	manifest, err := push(ctx, rt, built, target)
+	if err != nil {
+		return step.Outcome{}, err
+	}
+	return r.publish(ctx, rt, target, what, from, manifest, report{Built: true, Labels: what.Labels, Warnings: warnings})
+}
+
+// publish moves the tags, and tells the results.
+func (r *runner) publish(
+	ctx context.Context, rt *step.Runtime, target *registry.Repository, what plan, from source,
+	manifest registry.Manifest, details report,
+) (step.Outcome, error) {
+	tags, err := tag(ctx, rt, target, what, manifest)
+	if err != nil {
+		return step.Outcome{}, err
+	}
+	details.Image, details.Digest, details.Tags = what.Image.String(), manifest.Digest.String(), tags
+	details.Commit, details.Branch, details.Tag = from.Hash, from.Branch, from.Tag
+	url := target.Reference(what.Image.Version)
+	rt.Log.Info().Str("image", url).Str("digest", details.Digest).Strs("tags", tags).Msg("pushed")
+	results := []step.Result{{Name: resultURL, Value: url}, {Name: resultDigest, Value: details.Digest}}
+	if from.Hash != "" {
+		results = append(results, step.Result{Name: resultCommit, Value: from.Hash})
+	}
+	return step.Outcome{Results: results, Report: details}, nil
+}
+
+// openTarget opens the repository that is pushed to.
+func openTarget(access registry.Config, name string, rt *step.Runtime) (*registry.Repository, func(), error) {
+	parsed, err := image.ParseName(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	access.Retrying = func(again registry.Retry) {
+		rt.Log.Warn().Err(again.Err).Str("in", again.Wait.String()).Msg("the registry is asked again")
+	}
+	opened, err := registry.Open(access)
+	if err != nil {
+		return nil, nil, fault.As(fault.Configuration, err)
+	}
+	return opened.Repository(parsed.Name), opened.Close, nil
+}

@@ -1,0 +1,379 @@
+package clonebuildpush
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"dockline/e2e/gitserver"
+	"dockline/pkg/step"
+)
+
+const (
+	registryPassword = "s3cr3t-of-the-registry"
+	gitPassword      = "s3cr3t-of-the-repository"
+)
+
+// fakeBuilder stands in for Kaniko, whose own builds are tested in its sandbox: it notes what it is asked to build.
+type fakeBuilder struct {
+	requests []request
+	page     string // content of the context's page at the time of the build
+	err      error
+}
+
+func (f *fakeBuilder) Ready(bool) error { return nil }
+
+func (f *fakeBuilder) Build(_ context.Context, what request) (v1.Image, error) {
+	f.requests = append(f.requests, what)
+	page, _ := os.ReadFile(filepath.Join(what.ContextDir, "page"))
+	f.page = string(page)
+	if f.err != nil {
+		return nil, f.err
+	}
+	return random.Image(1024, 3)
+}
+
+// stage is what a run needs: a Git server and a registry, both with passwords.
+type stage struct {
+	t         *testing.T
+	builder   *fakeBuilder
+	repo      string
+	registry  string
+	env       map[string]string
+	resultDir string
+	root      string // where the step looks for credential files
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	root := t.TempDir()
+	server, err := gitserver.Start(gitserver.Options{Root: root, Username: "release", Password: gitPassword}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, server.CA, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &stage{
+		t: t, builder: &fakeBuilder{}, repo: filepath.Join(root, "hello.git"),
+		registry: startRegistry(t), resultDir: t.TempDir(), root: t.TempDir(),
+	}
+	s.env = map[string]string{
+		"IMAGE": "deepsky/hello:1.0", "REGISTRY": s.registry, "REGISTRY_INSECURE": "true",
+		"REGISTRY_USERNAME": "pusher", "REGISTRY_PASSWORD": registryPassword,
+		"GIT_URL": server.URL + "/hello.git", "GIT_REVISION": "develop", "GIT_CA_FILE": ca,
+		"GIT_USERNAME": "release", "GIT_PASSWORD": gitPassword,
+		"CONTEXT_DIR": "hello_v1.0", "RESULTS_DIR": s.resultDir, "HOME": t.TempDir(),
+	}
+	return s
+}
+
+func (s *stage) commit(page string) string {
+	s.t.Helper()
+	hash, err := gitserver.Commit(s.repo, "develop", "Page "+page, gitserver.Text(map[string]string{
+		"hello_v1.0/Dockerfile": "FROM scratch\nCOPY page /page\n", "hello_v1.0/page": page,
+	}))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return hash
+}
+
+// run runs the step with the stage's environment, changed by pairs of name and value, and returns its exit status and
+// what it wrote.
+func (s *stage) run(changes ...string) (status int, output string) {
+	s.t.Helper()
+	environment := map[string]string{}
+	for name, value := range s.env {
+		environment[name] = value
+	}
+	for i := 0; i+1 < len(changes); i += 2 {
+		environment[changes[i]] = changes[i+1]
+	}
+	var list []string
+	for name, value := range environment {
+		list = append(list, name+"="+value)
+	}
+	var out bytes.Buffer
+	status = step.Run(s.t.Context(), program(s.builder, s.root), nil, list, &out, &out)
+	for _, secret := range []string{registryPassword, gitPassword} {
+		if strings.Contains(out.String(), secret) {
+			s.t.Errorf("the output shows a secret:\n%s", out.String())
+		}
+	}
+	return status, out.String()
+}
+
+func (s *stage) mustRun(changes ...string) {
+	s.t.Helper()
+	if status, output := s.run(changes...); status != 0 {
+		s.t.Fatalf("exit status %d:\n%s", status, output)
+	}
+}
+
+func (s *stage) result(name string) string {
+	text, _ := os.ReadFile(filepath.Join(s.resultDir, name))
+	return string(text)
+}
+
+// digest is what the registry holds under a tag; "" when nothing.
+func (s *stage) digest(tag string) string {
+	s.t.Helper()
+	ref, err := name.ParseReference(s.registry+"/deepsky/hello:"+tag, name.Insecure)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	got, err := remote.Get(ref, remote.WithAuth(&authn.Basic{Username: "pusher", Password: registryPassword}))
+	if err != nil {
+		return ""
+	}
+	return got.Digest.String()
+}
+
+func TestRunBuildsAndPushes(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	hash := s.commit("one")
+	s.mustRun("EXTRA_TAGS", "latest,stable", "BUILD_ARGS", "BASE=1", "LABELS", "team=blue", "BUILD_SECRET_NPM", "s3cr3t-npm",
+		"REPORT_FILE", filepath.Join(s.resultDir, "report.json"))
+
+	digest := s.digest("1.0")
+	for _, tag := range []string{"commit-" + hash, "latest", "stable"} {
+		if got := s.digest(tag); got != digest || got == "" {
+			t.Errorf("tag %q is %q, want %q", tag, got, digest)
+		}
+	}
+	for result, want := range map[string]string{
+		"IMAGE_URL": s.registry + "/deepsky/hello:1.0", "IMAGE_DIGEST": digest, "COMMIT": hash,
+	} {
+		if got := s.result(result); got != want {
+			t.Errorf("result %s is %q, want %q", result, got, want)
+		}
+	}
+	asked := s.builder.requests[0]
+	if s.builder.page != "one" || string(asked.Dockerfile) != "FROM scratch\nCOPY page /page\n" {
+		t.Errorf("built %q from %q", s.builder.page, asked.Dockerfile)
+	}
+	if diff := cmp.Diff(map[string]string{"BASE": "1"}, asked.BuildArgs); diff != "" {
+		t.Errorf("build arguments (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string][]byte{"NPM": []byte("s3cr3t-npm")}, asked.Secrets); diff != "" {
+		t.Errorf("build secrets (-want +got):\n%s", diff)
+	}
+	if asked.Labels[labelRevision] != hash || asked.Labels["team"] != "blue" || asked.Labels[labelVersion] != "" {
+		t.Errorf("labels are %q", asked.Labels)
+	}
+	var told struct{ Details report }
+	if err := json.Unmarshal([]byte(s.result("report.json")), &told); err != nil {
+		t.Fatal(err)
+	}
+	if !told.Details.Built || told.Details.Digest != digest || told.Details.Branch != "develop" {
+		t.Errorf("report is %+v", told.Details)
+	}
+	if _, err := os.Stat(asked.ContextDir); err == nil {
+		t.Error("the clone was left behind")
+	}
+}
+
+func TestATagTakesTheImageOfItsCommit(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	hash := s.commit("one")
+	s.mustRun("IMAGE", "deepsky/hello")
+	tested := s.result("IMAGE_DIGEST")
+	if err := gitserver.Tag(s.repo, "v1.0", hash, "Release"); err != nil {
+		t.Fatal(err)
+	}
+
+	s.mustRun("IMAGE", "deepsky/hello", "GIT_REVISION", "v1.0")
+	if len(s.builder.requests) != 1 {
+		t.Errorf("%d builds, want that of the branch alone", len(s.builder.requests))
+	}
+	if got := s.digest("1.0"); got != tested || s.result("IMAGE_DIGEST") != tested {
+		t.Errorf("1.0 is %q and the result %q, want what was tested: %q", got, s.result("IMAGE_DIGEST"), tested)
+	}
+	// The same again changes nothing, and neither does a hash with the tag's name, as a trigger gives it.
+	s.mustRun("IMAGE", "deepsky/hello", "GIT_REVISION", "v1.0")
+	s.mustRun("IMAGE", "deepsky/hello", "GIT_REVISION", hash, "GIT_TAG", "v1.0")
+	if len(s.builder.requests) != 1 || s.digest("1.0") != tested {
+		t.Errorf("repeated: %d builds, 1.0 is %q", len(s.builder.requests), s.digest("1.0"))
+	}
+}
+
+func TestATagIsBuiltWhenItsCommitHasNoImage(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	hash := s.commit("one")
+	if err := gitserver.Tag(s.repo, "v1.0", hash, ""); err != nil {
+		t.Fatal(err)
+	}
+	s.mustRun("IMAGE", "deepsky/hello", "GIT_REVISION", "v1.0")
+	if len(s.builder.requests) != 1 || s.digest("1.0") == "" || s.digest("commit-"+hash) != s.digest("1.0") {
+		t.Errorf("%d builds, 1.0 is %q", len(s.builder.requests), s.digest("1.0"))
+	}
+	if version := s.builder.requests[0].Labels[labelVersion]; version != "1.0" {
+		t.Errorf("version label is %q", version)
+	}
+}
+
+func TestOverwrite(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		description, overwrite string
+		tag                    bool
+		status                 int
+	}{
+		{"a branch's version is replaced", "", false, 0},
+		{"a branch's version is not replaced when that is forbidden", "false", false, 3},
+		{"a release is not replaced", "", true, 3},
+		{"a release is replaced when that is asked for", "true", true, 0},
+	} {
+		t.Run(test.description, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			s.commit("one")
+			s.mustRun()
+			before := s.digest("1.0")
+			hash := s.commit("two")
+			revision := "develop"
+			if test.tag {
+				revision = "v1.0"
+				if err := gitserver.Tag(s.repo, revision, hash, ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+			status, output := s.run("OVERWRITE", test.overwrite, "GIT_REVISION", revision)
+			if status != test.status {
+				t.Errorf("exit status %d, want %d:\n%s", status, test.status, output)
+			}
+			if moved := s.digest("1.0") != before; moved != (test.status == 0) {
+				t.Errorf("1.0 moved: %t\n%s", moved, output)
+			}
+			if test.status == 3 {
+				if len(s.builder.requests) != 1 {
+					t.Error("it was built in vain")
+				}
+				if s.result("IMAGE_DIGEST") != "" || !strings.Contains(output, "OVERWRITE=true") || !strings.Contains(output, before) {
+					t.Errorf("results left, or no hint:\n%s", output)
+				}
+			}
+		})
+	}
+}
+
+func TestWrongInput(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.commit("one")
+	if _, err := gitserver.Commit(s.repo, "broken", "Broken", gitserver.Files{
+		"Dockerfile": {Content: "FROM scratch\nCOPY x /x\nRUN --network=none true\n"}, "out": gitserver.Link("/"),
+		"malformed": {Content: "FROM scratch\nRUM x\n"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		description string
+		status      int
+		text        string
+		changes     []string
+	}{
+		{"no image", 2, "IMAGE is missing", []string{"IMAGE", ""}},
+		{"a host in the image", 2, "looks like a registry's host", []string{"IMAGE", "registry.example.com/deepsky/hello:1.0"}},
+		{"nothing to build", 2, "GIT_URL is missing, and so is SOURCE_DIR", []string{"GIT_URL", ""}},
+		{"two things to build", 2, "GIT_URL and SOURCE_DIR are both set", []string{"SOURCE_DIR", "/src"}},
+		{"a password in the URL", 2, "credentials", []string{"GIT_URL", "https://release:" + gitPassword + "@git.example.com/x.git"}},
+		{"a context outside", 2, "leaves the repository", []string{"CONTEXT_DIR", "../x"}},
+		{"a revision label", 2, "cannot be set", []string{"LABELS", labelRevision + "=x"}},
+		{"a wrong registry", 6, "REGISTRY", []string{"REGISTRY", "127.0.0.1:1"}},
+		{"a wrong password", 5, "REGISTRY_PASSWORD", []string{"REGISTRY_PASSWORD", "wrong-password"}},
+		{"a wrong Git password", 5, "GIT_PASSWORD", []string{"GIT_PASSWORD", "wrong-password"}},
+		{"a revision that does not exist", 4, `resolving "nope"`, []string{"GIT_REVISION", "nope"}},
+		{"no such context", 9, "CONTEXT_DIR", []string{"CONTEXT_DIR", "hello_v9"}},
+		{"a context that leaves by a link", 9, "leaves the work tree", []string{"CONTEXT_DIR", "out", "GIT_REVISION", "broken"}},
+		{"no such Dockerfile", 9, `no file "Nope"`, []string{"DOCKERFILE", "Nope"}},
+		{"what Kaniko would ignore", 9, "Dockerfile:3: RUN --network", []string{"CONTEXT_DIR", ".", "GIT_REVISION", "broken"}},
+		{"a malformed Dockerfile", 9, "malformed:2: unknown instruction", []string{"CONTEXT_DIR", ".", "DOCKERFILE", "malformed", "GIT_REVISION", "broken"}},
+	} {
+		t.Run(test.description, func(t *testing.T) {
+			results := t.TempDir()
+			if err := os.WriteFile(filepath.Join(results, "IMAGE_DIGEST"), []byte("stale"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			status, output := s.run(append(test.changes, "RESULTS_DIR", results)...)
+			lines := strings.Split(strings.TrimSpace(output), "\n")
+			if status != test.status || !strings.Contains(lines[len(lines)-1], test.text) {
+				t.Errorf("exit status %d, want %d, with %q in the last line:\n%s", status, test.status, test.text, output)
+			}
+			if entries, _ := os.ReadDir(results); len(entries) > 0 && test.status != 2 {
+				t.Errorf("results were left: %v", entries)
+			}
+			if len(s.builder.requests) > 0 {
+				t.Error("something was built")
+			}
+		})
+	}
+}
+
+func TestBuildsAWorkTree(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	hash := s.commit("one")
+	dir := filepath.Join(t.TempDir(), "tree")
+	for name, text := range map[string]string{"Dockerfile": "FROM scratch\n", "page": "here", ".dockerignore": "*.md\n"} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// As GitLab sets them: the work tree, the commit and the branch.
+	s.mustRun("GIT_URL", "", "GIT_REVISION", "", "CONTEXT_DIR", "", "IMAGE", "deepsky/hello",
+		"CI_PROJECT_DIR", dir, "CI_COMMIT_SHA", hash, "CI_COMMIT_BRANCH", "main", "CI_PROJECT_URL", "https://gitlab.example.com/x")
+	asked := s.builder.requests[0]
+	if s.builder.page != "here" || string(asked.Ignore) != "*.md\n" || !cmp.Equal(asked.Exclude, []string{"**/.git"}) {
+		t.Errorf("built %q, ignoring %q and %q", s.builder.page, asked.Ignore, asked.Exclude)
+	}
+	if s.digest("main-"+hash[:8]) == "" || s.result("COMMIT") != hash || asked.Labels[labelSource] != "https://gitlab.example.com/x" {
+		t.Errorf("commit %q, labels %q", s.result("COMMIT"), asked.Labels)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "page")); err != nil {
+		t.Errorf("the work tree was removed: %v", err)
+	}
+}
+
+// startRegistry is a registry in process that asks for a password.
+func startRegistry(t *testing.T) string {
+	t.Helper()
+	open := registry.New()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "pusher" || password != registryPassword {
+			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, `{"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}`)
+			return
+		}
+		open.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
+}
