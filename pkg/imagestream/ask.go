@@ -3,8 +3,6 @@ package imagestream
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +17,7 @@ type Pull struct {
 	Digest   string   // the image's, or the index's
 	Children []string // digests of an index's images; empty for one image
 	Ports    []string // what the image (an index's first) exposes, such as "8080/tcp"
+	Labels   map[string]string
 }
 
 // Ask has the cluster look at HOST/NAME:VERSION (or @DIGEST) in the registry with the pull secrets of the namespace,
@@ -98,19 +97,6 @@ func (c *Client) hinted(err error, reference string, insecure bool) error {
 }
 
 func readPull(answer *unstructured.Unstructured) (Pull, *Failure, error) {
-	type image struct {
-		Metadata struct {
-			Name string `json:"name"`
-		} `json:"metadata"`
-		Manifests []struct {
-			Digest string `json:"digest"`
-		} `json:"dockerImageManifests"`
-		Config struct {
-			Config struct {
-				Ports map[string]any `json:"ExposedPorts"`
-			} `json:"Config"`
-		} `json:"dockerImageMetadata"`
-	}
 	var fields struct {
 		Status struct {
 			Images []struct {
@@ -119,8 +105,8 @@ func readPull(answer *unstructured.Unstructured) (Pull, *Failure, error) {
 					Reason  string `json:"reason"`
 					Message string `json:"message"`
 				} `json:"status"`
-				Image     *image  `json:"image"`
-				Manifests []image `json:"manifests"`
+				Image     *imageFields  `json:"image"`
+				Manifests []imageFields `json:"manifests"`
 			} `json:"images"`
 		} `json:"status"`
 	}
@@ -137,15 +123,10 @@ func readPull(answer *unstructured.Unstructured) (Pull, *Failure, error) {
 	if one.Image == nil || one.Image.Metadata.Name == "" {
 		return Pull{}, nil, fmt.Errorf("its answer holds no image")
 	}
-	pull := Pull{Digest: one.Image.Metadata.Name}
-	for _, child := range one.Image.Manifests {
-		pull.Children = append(pull.Children, child.Digest)
-	}
-	for _, candidate := range append([]image{*one.Image}, one.Manifests...) {
-		if ports := candidate.Config.Config.Ports; len(ports) > 0 {
-			pull.Ports = slices.Sorted(maps.Keys(ports))
-			break
-		}
+	pull := one.Image.pull()
+	if len(one.Manifests) > 0 && len(pull.Ports) == 0 { // of an index the API tells only digests
+		first := one.Manifests[0].pull()
+		pull.Ports, pull.Labels = first.Ports, first.Labels
 	}
 	return pull, nil, nil
 }

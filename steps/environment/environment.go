@@ -1,0 +1,174 @@
+// Package environment is what retag and verify share: a namespace on a cluster, the stream tag that it follows, and
+// the registry that its images come from.
+package environment
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dockline/pkg/cluster"
+	"dockline/pkg/fault"
+	"dockline/pkg/imagestream"
+	"dockline/pkg/registry"
+	"dockline/pkg/step"
+	"dockline/pkg/workload"
+)
+
+// Environment is a namespace and the stream tag in it.
+type Environment struct {
+	Namespace string
+	Name      imagestream.Name
+	Streams   *imagestream.Client
+	Workloads *workload.Client
+}
+
+// Open reads the cluster's settings; it does not connect yet.
+func Open(rt *step.Runtime, settings step.Cluster, namespace, streamTag string) (*Environment, error) {
+	name, err := imagestream.ParseName(streamTag)
+	if err != nil {
+		return nil, err
+	}
+	config := cluster.Config{
+		Kubeconfig: settings.Kubeconfig, Server: settings.Server, Token: settings.Token.Reveal(),
+		Warn: func(text string) { rt.Log.Warn().Msg("the cluster warns: " + text) },
+	}
+	if settings.CAFile != "" {
+		if config.CA, err = os.ReadFile(settings.CAFile); err != nil {
+			return nil, step.Problem("KUBE_CA_FILE: %w", err)
+		}
+	}
+	c, err := cluster.Connect(config)
+	if err != nil {
+		return nil, err
+	}
+	return &Environment{
+		Namespace: namespace, Name: name, Streams: imagestream.In(c, namespace), Workloads: workload.In(c, namespace),
+	}, nil
+}
+
+// OpenRegistry returns the repository of an image name in the registry of the settings.
+func OpenRegistry(rt *step.Runtime, settings step.Registry, name string) (*registry.Repository, error) {
+	access, err := settings.Access(rt, "registry")
+	if err != nil {
+		return nil, err
+	}
+	opened, err := registry.Open(access)
+	if err != nil {
+		return nil, err
+	}
+	return opened.Repository(name), nil
+}
+
+// Same tells whether two digests mean one image: they are equal, or got is one of the images of the index wanted.
+// children are those of wanted, where they are known; else the registry, which may be nil, is asked.
+func Same(ctx context.Context, repository *registry.Repository, wanted, got string, children []string) bool {
+	if wanted == got || slices.Contains(children, got) {
+		return true
+	}
+	hash, err := v1.NewHash(wanted)
+	if repository == nil || err != nil || len(children) > 0 || got == "" {
+		return false
+	}
+	manifest, err := repository.Manifest(ctx, hash)
+	return err == nil && slices.Contains(ChildrenOf(manifest), got)
+}
+
+// ChildrenOf returns the digests of an index's images, none for an image.
+func ChildrenOf(manifest registry.Manifest) []string {
+	if !manifest.MediaType.IsIndex() {
+		return nil
+	}
+	var digests []string
+	index, err := v1.ParseIndexManifest(bytes.NewReader(manifest.Raw))
+	if err != nil {
+		return nil
+	}
+	for _, child := range index.Manifests {
+		digests = append(digests, child.Digest.String())
+	}
+	return digests
+}
+
+// WithTimeout bounds ctx; ended turns an error into one of kind fault.TimedOut when it was the bound that ended ctx.
+func WithTimeout(parent context.Context, limit time.Duration) (
+	ctx context.Context, cancel context.CancelFunc, ended func(error) error,
+) {
+	reached := fault.New(fault.TimedOut, "TIMEOUT=%s is over", limit)
+	ctx, cancel = context.WithTimeoutCause(parent, limit, reached)
+	return ctx, cancel, func(err error) error {
+		if err == nil || parent.Err() != nil || !errors.Is(context.Cause(ctx), reached) {
+			return err
+		}
+		if errors.Is(err, reached) {
+			return err
+		}
+		return fault.New(fault.TimedOut, "%w: %w", reached, err)
+	}
+}
+
+// CheckNames returns what is wrong with the variables that name an environment.
+func CheckNames(namespace, streamTag string) error {
+	var problems []error
+	if namespace != "" && (len(namespace) > 63 || !namespaceGrammar.MatchString(namespace)) {
+		problems = append(problems, step.Problem("NAMESPACE: %q is no namespace (lower-case letters, digits and -, at most 63)", namespace))
+	}
+	if streamTag != "" {
+		if _, err := imagestream.ParseName(streamTag); err != nil {
+			problems = append(problems, step.Problem("STREAM_TAG: %w", err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// CheckDigest returns what is wrong with a variable that holds a digest or is empty.
+func CheckDigest(variable, digest string) error {
+	if digest == "" {
+		return nil
+	}
+	if _, err := v1.NewHash(digest); err != nil {
+		return step.Problem("%s is not a digest (sha256: and 64 hexadecimal digits)", variable)
+	}
+	return nil
+}
+
+var namespaceGrammar = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
+
+// Short returns a digest as people compare it: "sha256:0123456789ab".
+func Short(digest string) string {
+	if len(digest) <= len("sha256:")+12 {
+		return digest
+	}
+	return digest[:len("sha256:")+12]
+}
+
+// Age says how long ago t was, as people say it.
+func Age(t time.Time, now time.Time) string {
+	age := now.Sub(t)
+	switch {
+	case t.IsZero():
+		return "unknown"
+	case age < 2*time.Minute:
+		return plural(age/time.Second, "second")
+	case age < 2*time.Hour:
+		return plural(age/time.Minute, "minute")
+	case age < 48*time.Hour:
+		return plural(age/time.Hour, "hour")
+	default:
+		return plural(age/(24*time.Hour), "day")
+	}
+}
+
+func plural(n time.Duration, unit string) string {
+	if n == 1 {
+		return "1 " + unit + " ago"
+	}
+	return fmt.Sprintf("%d %ss ago", max(n, 0), unit)
+}

@@ -1,0 +1,123 @@
+package retag
+
+import (
+	"context"
+	"slices"
+
+	"dockline/pkg/cluster"
+	"dockline/pkg/fault"
+	"dockline/pkg/image"
+	"dockline/pkg/imagestream"
+	"dockline/steps/environment"
+)
+
+// aim finds out what the tag should become, without changing anything: the digest, from DIGEST or the registry, and
+// whether the cluster itself can pull it.
+func (r *run) aim(ctx context.Context) (goal, error) {
+	if r.Rollback {
+		return r.aimBack()
+	}
+	parsed, err := image.Parse(r.Image)
+	if err != nil {
+		return goal{}, err
+	}
+	wanted := goal{digest: r.Digest, change: imagestream.Change{
+		From:      imagestream.From{Kind: imagestream.DockerImage, Name: r.repository.Reference(parsed.Version)},
+		Scheduled: choice(r.ImportScheduled), Insecure: choice(r.ImportInsecure),
+		ImportMode: r.ImportMode, ReferencePolicy: r.ReferencePolicy,
+		Annotations: map[string]string{rolledBackFrom: ""},
+	}}
+	if wanted.digest == "" {
+		manifest, err := r.repository.Resolve(ctx, parsed.Version)
+		if err != nil {
+			return goal{}, err
+		}
+		wanted.digest = manifest.Digest.String()
+	}
+	isNew := r.before.From.Kind == ""
+	if isNew && wanted.change.Insecure == nil && r.Registry.Insecure {
+		wanted.change.Insecure = &r.Registry.Insecure
+	}
+	insecure := r.before.Insecure
+	if wanted.change.Insecure != nil {
+		insecure = *wanted.change.Insecure
+	}
+	pull, err := r.Streams.Ask(ctx, r.Name.Stream, wanted.change.From.Name, insecure)
+	if err != nil {
+		return goal{}, err
+	}
+	if !environment.Same(ctx, r.repository, wanted.digest, pull.Digest, nil) {
+		return goal{}, fault.WithHint(fault.At("registry", fault.New(fault.Refused,
+			"moving %s: %s stands for %s now, and %s is wanted", r.Name, wanted.change.From.Name, pull.Digest, wanted.digest)),
+			"The version was moved since DIGEST was taken. Nothing was changed; start again from the step that gave DIGEST.")
+	}
+	wanted.children, wanted.ports = pull.Children, pull.Ports
+	if isNew && wanted.change.ImportMode == "" && len(pull.Children) > 0 {
+		wanted.change.ImportMode = imagestream.PreserveOriginal
+	}
+	return wanted, nil
+}
+
+// rolledBackFrom is the annotation on a tag that was rolled back: the digest that it was rolled back from. It keeps a
+// second rollback, such as a job that is retried, from bringing the bad image back.
+const rolledBackFrom = "dockline/rolled-back-from"
+
+// aimBack finds the image to go back to.
+func (r *run) aimBack() (goal, error) {
+	digest := r.Digest
+	switch {
+	case digest != "":
+		if !slices.ContainsFunc(r.before.History, func(i imagestream.Item) bool { return i.Digest == digest }) {
+			return goal{}, fault.At(cluster.Side, fault.New(fault.NotFound,
+				"rolling back %s: its history has no image %s", r.Name, digest))
+		}
+	case r.before.Annotations[rolledBackFrom] != "" && r.before.From.Kind == imagestream.ImageStreamImage:
+		digest = r.before.Digest()
+		r.rt.Log.Info().Str("from", r.before.Annotations[rolledBackFrom]).Msg("the tag was rolled back already")
+	default:
+		item, found := r.before.Previous()
+		if !found {
+			return goal{}, fault.At(cluster.Side, fault.New(fault.NotFound,
+				"rolling back %s: its history has no earlier image", r.Name))
+		}
+		digest = item.Digest
+	}
+	if r.before.Scheduled {
+		r.rt.Log.Warn().Msg("scheduled import ends with the rollback: a later retag with IMPORT_SCHEDULED=true starts it again")
+	}
+	return goal{digest: digest, change: r.back(digest, r.before.Digest())}, nil
+}
+
+// back is the change that points the tag at an image of its own history. An image of the stream is used rather than
+// its reference in the registry: it needs no import, and cannot have been moved.
+func (r *run) back(digest, from string) imagestream.Change {
+	change := imagestream.Change{
+		From: imagestream.From{Kind: imagestream.ImageStreamImage, Name: r.Name.Stream + "@" + digest},
+	}
+	if digest != from && from != "" {
+		change.Annotations = map[string]string{rolledBackFrom: from}
+	}
+	return change
+}
+
+// backTo rolls back and sees it through.
+func (r *run) backTo(ctx context.Context, digest, from string) error {
+	stream, err := r.Streams.Get(ctx, r.Name.Stream)
+	if err != nil {
+		return err
+	}
+	tag, _ := stream.Tag(r.Name.Tag)
+	if tag.From != r.goal.change.From {
+		return fault.At(cluster.Side, fault.New(fault.Refused,
+			"rolling back %s: somebody else pointed it at %s in the meantime", r.Name, tag))
+	}
+	change := r.back(digest, from)
+	generation, err := r.Streams.Move(ctx, stream, r.Name, change)
+	if err != nil {
+		return err
+	}
+	if tag, err = r.Streams.AwaitImport(ctx, r.Name, generation, change.From, nil); err != nil {
+		return err
+	}
+	return r.rollOut(ctx, tag)
+}

@@ -1,0 +1,111 @@
+package retag
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"dockline/pkg/image"
+	"dockline/pkg/step"
+	"dockline/steps/environment"
+)
+
+// Config is what retag is told by its environment.
+type Config struct {
+	// Namespace of the environment.
+	Namespace string `env:"NAMESPACE, required"`
+	// Image stream tag of the environment, STREAM:TAG, such as hello-app:dev. It is made where it is missing.
+	StreamTag string `env:"STREAM_TAG, required"`
+	// Image that the tag is pointed at, CODE/NAME:VERSION. Not used with ROLLBACK.
+	Image string `env:"IMAGE"`
+	// Digest (sha256:…) that the image must have, such as promote's DESTINATION_DIGEST. Unset, the one that the registry
+	// gives at the start. With ROLLBACK, the image of the tag's history to go back to.
+	Digest string `env:"DIGEST"`
+	// Registry that the cluster pulls the image from.
+	Registry step.Registry `env:""`
+	// Whether the cluster imports the tag anew from time to time, so that a patch under the same version arrives by
+	// itself: true or false. Unset leaves it as it is on the tag.
+	ImportScheduled string `env:"IMPORT_SCHEDULED"`
+	// Whether the cluster may speak plain http or accept any certificate when it imports: true or false. Unset leaves it
+	// as it is on the tag; on a new tag it is REGISTRY_INSECURE.
+	ImportInsecure string `env:"IMPORT_INSECURE"`
+	// Where pods pull from: Source (the registry) or Local (through the cluster's own). Unset leaves it as it is.
+	ReferencePolicy string `env:"REFERENCE_POLICY"`
+	// How an image for several platforms is imported: PreserveOriginal (all of it) or Legacy (one platform). Unset leaves
+	// it as it is on the tag; on a new tag PreserveOriginal where the image has several platforms.
+	ImportMode string `env:"IMPORT_MODE"`
+	// Digest that the environment must run before anything is changed, such as an earlier run's CURRENT_DIGEST, or none
+	// where it must be new. Otherwise nothing is changed (exit status 3).
+	ExpectCurrent string `env:"EXPECT_CURRENT"`
+	// For a first deployment: make a Deployment that follows the tag, a Service and a Route, each only where it is
+	// missing.
+	CreateApp bool `env:"CREATE_APP"`
+	// Name of what CREATE_APP makes. Unset means the stream's name.
+	AppName string `env:"APP_NAME"`
+	// Go back to the previous image of the tag's history (or to DIGEST) instead of to IMAGE. A second run does not go
+	// back further.
+	Rollback bool `env:"ROLLBACK"`
+	// Go back by itself to the image that the tag meant before, when the import or the rollout fails. The step then still
+	// fails.
+	RollbackOnFailure bool `env:"ROLLBACK_ON_FAILURE"`
+	// How long to wait for the import and the rollout, in all.
+	Timeout time.Duration `env:"TIMEOUT, default=10m"`
+	// Cluster that the environment is on.
+	Cluster step.Cluster `env:""`
+}
+
+// Validate returns all problems of the configuration.
+func (c *Config) Validate() error {
+	problems := []error{
+		environment.CheckNames(c.Namespace, c.StreamTag), environment.CheckDigest("DIGEST", c.Digest), c.Cluster.Validate(),
+	}
+	if c.ExpectCurrent != none {
+		problems = append(problems, environment.CheckDigest("EXPECT_CURRENT", c.ExpectCurrent))
+	}
+	switch {
+	case c.Rollback && c.Image != "":
+		problems = append(problems, step.Problem("IMAGE and ROLLBACK are both set: set one of them"))
+	case c.Rollback && c.CreateApp:
+		problems = append(problems, step.Problem("CREATE_APP and ROLLBACK are both set: set one of them"))
+	case !c.Rollback && c.Image == "":
+		problems = append(problems, step.Problem("IMAGE is missing"))
+	case !c.Rollback:
+		if _, err := image.Parse(c.Image); err != nil {
+			problems = append(problems, step.Problem("IMAGE: %w", err))
+		}
+	}
+	if !c.Rollback {
+		problems = append(problems, c.Registry.Validate(""))
+	}
+	for _, choice := range []struct {
+		name, value string
+		allowed     []string
+	}{
+		{"IMPORT_SCHEDULED", c.ImportScheduled, []string{"true", "false"}},
+		{"IMPORT_INSECURE", c.ImportInsecure, []string{"true", "false"}},
+		{"REFERENCE_POLICY", c.ReferencePolicy, []string{"Source", "Local"}},
+		{"IMPORT_MODE", c.ImportMode, []string{"PreserveOriginal", "Legacy"}},
+	} {
+		if choice.value != "" && !slices.Contains(choice.allowed, choice.value) {
+			problems = append(problems, step.Problem("%s: %q is neither %s nor %s",
+				choice.name, choice.value, choice.allowed[0], choice.allowed[1]))
+		}
+	}
+	if c.Timeout <= 0 {
+		problems = append(problems, step.Problem("TIMEOUT: %s is no time to wait", fmt.Sprint(c.Timeout)))
+	}
+	return errors.Join(problems...)
+}
+
+// none as EXPECT_CURRENT wants the environment to be new.
+const none = "none"
+
+// choice turns "true" and "false" into a pointer, and "" into nil.
+func choice(text string) *bool {
+	if text == "" {
+		return nil
+	}
+	value := text == "true"
+	return &value
+}

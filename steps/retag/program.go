@@ -1,0 +1,22 @@
+// Package retag points an environment's image stream tag at an image, and sees it through until the pods run it.
+package retag
+
+import (
+	_ "embed"
+
+	"dockline/pkg/step"
+)
+
+//go:embed config.go
+var source string
+
+// Program describes retag to pkg/step.
+func Program() step.Program {
+	return step.Program{
+		Name:    "retag",
+		Summary: "points an environment's image stream tag at an image and sees the rollout through",
+		Step:    &Config{},
+		Source:  source,
+		Results: []string{"PREVIOUS_DIGEST", "CURRENT_DIGEST"},
+	}
+}

@@ -1,0 +1,106 @@
+package retag
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"dockline/pkg/fault"
+	"dockline/pkg/imagestream"
+	"dockline/pkg/workload"
+	"dockline/steps/environment"
+)
+
+// rollOut waits until the workloads that follow the tag run its image, and says which do not follow it.
+func (r *run) rollOut(ctx context.Context, tag imagestream.Tag) error {
+	target := workload.Target{Name: r.Name, Digest: tag.Digest(), Repository: repositoryOf(tag)}
+	known, err := r.Streams.Image(ctx, r.Name.Stream, target.Digest)
+	if err != nil {
+		return err
+	}
+	target.Children = known.Children
+
+	told := map[string]string{}
+	waiting := "waiting for the rollout"
+	done := r.rt.Waiting(ctx, func() string { return waiting })
+	defer done()
+	r.survey, err = r.Workloads.Await(ctx, target, workload.Patience{}, func(survey workload.Survey) {
+		for _, f := range survey.Followers {
+			if state := string(f.Phase) + ": " + f.Message; told[f.Workload+f.Container] != state {
+				told[f.Workload+f.Container] = state
+				r.rt.Log.Info().Str("workload", f.Workload).Str("state", string(f.Phase)).Msg(f.Message)
+			}
+		}
+	})
+	r.report.Workloads, r.report.Loose = r.survey.Followers, r.survey.Loose
+	if err != nil {
+		if last := pending(r.survey); last != "" && fault.KindOf(err) == fault.TimedOut {
+			err = fmt.Errorf("%w: %s", err, last)
+		}
+		return err
+	}
+	for _, f := range r.survey.Followers {
+		if f.Phase == workload.Untriggered || f.Phase == workload.Held {
+			r.rt.Log.Warn().Str("workload", f.Workload).Msg("it does not take the new image by itself: " + f.Message)
+		}
+	}
+	for _, loose := range r.survey.Loose {
+		r.rt.Log.Warn().Str("workload", loose).Msgf("it uses the image and has no image trigger on %s: it keeps what it runs", r.Name)
+	}
+	if len(r.survey.Followers) == 0 {
+		r.rt.Log.Warn().Msgf("no workload follows %s: nothing is redeployed (CREATE_APP=true makes a first one)", r.Name)
+	}
+	return nil
+}
+
+// pending says in words what a rollout still waits for.
+func pending(survey workload.Survey) string {
+	var all []string
+	for _, f := range survey.Followers {
+		if f.Phase == workload.Waiting || f.Phase == workload.RollingOut {
+			all = append(all, f.Workload+": "+f.Message)
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
+func repositoryOf(tag imagestream.Tag) string {
+	if len(tag.History) == 0 {
+		return ""
+	}
+	repository, _, _ := strings.Cut(tag.History[0].Reference, "@")
+	return repository
+}
+
+// report is what REPORT_FILE holds of a run.
+type report struct {
+	Previous   string              `json:"previousDigest"`
+	Current    string              `json:"currentDigest"`
+	RolledBack bool                `json:"rolledBack,omitempty"`
+	Created    []string            `json:"created,omitempty"`
+	Host       string              `json:"host,omitempty"`
+	Workloads  []workload.Follower `json:"workloads"`
+	Loose      []string            `json:"withoutTrigger,omitempty"`
+}
+
+// table tells a person how it ended.
+func (r *run) table() {
+	w := tabwriter.NewWriter(r.rt.Stdout, 0, 0, 2, ' ', 0)
+	row := func(cells ...string) { _, _ = fmt.Fprintln(w, strings.Join(cells, "\t")) }
+	row("environment", r.Config.Namespace+"/"+r.Name.String())
+	row("points at", r.goal.change.From.Name)
+	row("image", r.current)
+	before := "nothing"
+	if r.previous != "" {
+		before = environment.Short(r.previous)
+	}
+	row("before", before)
+	for _, f := range r.survey.Followers {
+		row(f.Workload, string(f.Phase)+", "+f.Message)
+	}
+	if len(r.survey.Followers) == 0 {
+		row("workloads", "none follows the tag")
+	}
+	_ = w.Flush()
+}
