@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"dockline/e2e/gitserver"
+	"dockline/pkg/fault"
 	"dockline/pkg/step"
 )
 
@@ -34,9 +35,15 @@ type fakeBuilder struct {
 	requests []request
 	page     string // content of the context's page at the time of the build
 	err      error
+	refuse   bool // as outside of our image
 }
 
-func (f *fakeBuilder) Ready(bool) error { return nil }
+func (f *fakeBuilder) Ready(bool) error {
+	if f.refuse {
+		return fault.New(fault.Denied, "this is not our image")
+	}
+	return nil
+}
 
 func (f *fakeBuilder) Build(_ context.Context, what request) (v1.Image, error) {
 	f.requests = append(f.requests, what)
