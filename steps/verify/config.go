@@ -1,0 +1,77 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"dockline/pkg/image"
+	"dockline/pkg/step"
+	"dockline/steps/environment"
+)
+
+// Config is what verify is told by its environment.
+type Config struct {
+	// Namespace of the environment.
+	Namespace string `env:"NAMESPACE, required"`
+	// Image stream tag of the environment, STREAM:TAG, such as hello-app:prod.
+	StreamTag string `env:"STREAM_TAG, required"`
+	// Image that the environment must run, CODE/NAME:VERSION: whatever REGISTRY holds under it at the start. With none of
+	// EXPECT_IMAGE, EXPECT_DIGEST and URL the environment is only described.
+	ExpectImage string `env:"EXPECT_IMAGE"`
+	// Digest (sha256:…) that the environment must run. With EXPECT_IMAGE, REGISTRY must hold this very digest under it.
+	ExpectDigest string `env:"EXPECT_DIGEST"`
+	// Registry that EXPECT_IMAGE is looked up in. When it is the one that the tag was imported from, it is also checked
+	// that the version was not moved there since.
+	Registry step.Registry `env:""`
+	// Address of the service, such as its Route's: http://hello-app-prod.apps.example.com/. It must answer as
+	// EXPECT_STATUS and EXPECT_TEXT say.
+	URL string `env:"URL"`
+	// HTTP status that URL must answer.
+	ExpectStatus int `env:"EXPECT_STATUS, default=200"`
+	// Text that the page at URL must hold, such as the version.
+	ExpectText string `env:"EXPECT_TEXT"`
+	// How long to wait until all is right. Unset judges at once, without waiting.
+	Timeout time.Duration `env:"TIMEOUT"`
+	// Folder for the reports verify.html (for people), verify.xml (JUnit) and verify.json.
+	ReportDir string `env:"REPORT_DIR"`
+	// Cluster that the environment is on.
+	Cluster step.Cluster `env:""`
+}
+
+// Validate returns all problems of the configuration.
+func (c *Config) Validate() error {
+	problems := []error{
+		environment.CheckNames(c.Namespace, c.StreamTag),
+		environment.CheckDigest("EXPECT_DIGEST", c.ExpectDigest),
+		c.Cluster.Validate(),
+	}
+	if c.ExpectImage != "" {
+		if _, err := image.Parse(c.ExpectImage); err != nil {
+			problems = append(problems, step.Problem("EXPECT_IMAGE: %w", err))
+		}
+	}
+	if c.ExpectImage != "" || c.Registry != (step.Registry{}) {
+		problems = append(problems, c.Registry.Validate(""))
+	}
+	if c.URL != "" {
+		if address, err := url.Parse(c.URL); err != nil || address.Host == "" ||
+			(address.Scheme != "http" && address.Scheme != "https") {
+			problems = append(problems, step.Problem("URL is no address that begins with http:// or https://"))
+		}
+	} else if c.ExpectText != "" {
+		problems = append(problems, step.Problem("URL is missing: EXPECT_TEXT is set"))
+	}
+	if http.StatusText(c.ExpectStatus) == "" {
+		problems = append(problems, step.Problem("EXPECT_STATUS: %d is no HTTP status", c.ExpectStatus))
+	}
+	if c.Timeout < 0 {
+		problems = append(problems, step.Problem("TIMEOUT: %s is no time to wait", fmt.Sprint(c.Timeout)))
+	}
+	return errors.Join(problems...)
+}
+
+// judges tells whether something is expected.
+func (c *Config) judges() bool { return c.ExpectImage != "" || c.ExpectDigest != "" || c.URL != "" }

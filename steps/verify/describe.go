@@ -1,0 +1,54 @@
+package verify
+
+import (
+	"context"
+	"strings"
+
+	"dockline/pkg/cluster"
+	"dockline/pkg/fault"
+	"dockline/pkg/imagestream"
+	"dockline/pkg/workload"
+)
+
+// describe reads the stream tag and the workloads that follow it.
+func (r *run) describe(ctx context.Context, report *Report) error {
+	stream, err := r.env.Streams.Get(ctx, r.env.Name.Stream)
+	if err != nil {
+		return err
+	}
+	tag, found := stream.Tag(r.env.Name.Tag)
+	if !found {
+		return fault.At(cluster.Side, fault.New(fault.NotFound,
+			"reading %s in the namespace %q: the stream has no tag %q", r.env.Name, r.Namespace, r.env.Name.Tag))
+	}
+	report.TaggedFrom = tag.From.Name
+	report.Scheduled = tag.Scheduled
+	report.ImportMode = tag.ImportMode
+	report.Digest = tag.Digest()
+	report.settled = tag.Settled()
+	if tag.Failure != nil {
+		report.ImportError = &ImportError{Reason: tag.Failure.Reason, Message: tag.Failure.Message, Since: tag.Failure.Since}
+	}
+	for _, item := range tag.History {
+		report.History = append(report.History, HistoryItem{Digest: item.Digest, Reference: item.Reference, Since: item.Created})
+	}
+	var known imagestream.Pull
+	if report.Digest != "" {
+		if known, err = r.env.Streams.Image(ctx, r.env.Name.Stream, report.Digest); err != nil {
+			return err
+		}
+		report.children = known.Children
+		report.Version = known.Labels["org.opencontainers.image.version"]
+		report.Revision = known.Labels["org.opencontainers.image.revision"]
+	}
+	target := workload.Target{Name: r.env.Name, Digest: report.Digest, Children: known.Children}
+	if len(tag.History) > 0 {
+		target.Repository, _, _ = strings.Cut(tag.History[0].Reference, "@")
+	}
+	survey, err := r.env.Workloads.Survey(ctx, target)
+	if err != nil {
+		return err
+	}
+	report.Workloads, report.Loose = survey.Followers, survey.Loose
+	return nil
+}

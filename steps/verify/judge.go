@@ -1,0 +1,136 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"dockline/pkg/image"
+	"dockline/pkg/workload"
+	"dockline/steps/environment"
+)
+
+// judge compares the description with what is expected. Checks that need nothing expected are made in any case, so
+// that a description shows them too.
+func (r *run) judge(ctx context.Context, report *Report) error {
+	report.Checks = append(report.Checks, checkImport(report))
+	if r.wanted != "" {
+		report.Checks = append(report.Checks, r.checkImage(ctx, report))
+	}
+	if r.repository != nil {
+		check, err := r.checkRegistry(ctx, report)
+		if err != nil {
+			return err
+		}
+		report.Checks = append(report.Checks, check)
+	}
+	report.Checks = append(report.Checks, checkTemplates(report), checkPods(report))
+	if r.URL != "" {
+		report.Checks = append(report.Checks, r.checkPage(ctx))
+	}
+	return nil
+}
+
+func checkImport(report *Report) Check {
+	check := Check{Name: "import", Expected: "the tag is imported", Status: passed, Found: "imported from " + report.TaggedFrom}
+	switch {
+	case report.ImportError != nil:
+		check.Status = failed
+		check.Found = fmt.Sprintf("import failed (%s): %s", report.ImportError.Reason, report.ImportError.Message)
+	case !report.settled || report.Digest == "":
+		check.Status, check.Found = failed, "the import of "+report.TaggedFrom+" is not finished"
+	}
+	return check
+}
+
+func (r *run) checkImage(ctx context.Context, report *Report) Check {
+	check := Check{Name: "image", Expected: r.wanted, Found: report.Digest, Status: passed}
+	if !environment.Same(ctx, r.repository, r.wanted, report.Digest, nil) {
+		check.Status = failed
+		check.Found = fmt.Sprintf("%s is %s instead of %s", r.StreamTag, orNothing(report.Digest), r.wanted)
+	}
+	return check
+}
+
+// checkRegistry finds drift: the registry now holds another image under the version than the one that is expected.
+func (r *run) checkRegistry(ctx context.Context, report *Report) (Check, error) {
+	parsed, err := image.Parse(r.ExpectImage)
+	if err != nil {
+		return Check{}, err
+	}
+	manifest, err := r.repository.Resolve(ctx, parsed.Version)
+	if err != nil {
+		return Check{}, err
+	}
+	reference, now := r.repository.Reference(parsed.Version), manifest.Digest.String()
+	check := Check{Name: "registry", Expected: reference + " is " + r.wanted, Found: now, Status: passed}
+	if now != r.wanted {
+		check.Status = failed
+		check.Found = fmt.Sprintf("%s was moved: it is %s now instead of %s", reference, now, r.wanted)
+		return check, nil
+	}
+	if report.TaggedFrom != reference {
+		check.Found += ", tagged from " + report.TaggedFrom
+	}
+	return check, nil
+}
+
+func checkTemplates(report *Report) Check {
+	check := Check{Name: "workloads", Expected: "every workload that follows the tag is rolled out", Status: passed}
+	var found []string
+	for _, f := range report.Workloads {
+		if f.Phase != workload.Complete {
+			check.Status = failed
+		}
+		found = append(found, fmt.Sprintf("%s: %s, %s", f.Workload, f.Phase, f.Message))
+	}
+	if len(found) == 0 {
+		check.Status, found = skipped, []string{"no workload follows the tag"}
+	}
+	check.Found = strings.Join(found, "; ")
+	return check
+}
+
+func checkPods(report *Report) Check {
+	check := Check{Name: "pods", Expected: "every pod runs " + environment.Short(report.Digest), Status: passed}
+	digests := append([]string{report.Digest}, report.children...)
+	var others []string
+	count := 0
+	for _, f := range report.Workloads {
+		for _, pod := range f.Pods {
+			if pod.Leaving {
+				continue
+			}
+			count++
+			if !pod.Runs(digests) {
+				others = append(others, fmt.Sprintf("%s runs %s%s", pod.Name, orNothing(environment.Short(pod.Digest)), trouble(pod)))
+			} else if !pod.Ready {
+				others = append(others, pod.Name+" is not ready"+trouble(pod))
+			}
+		}
+	}
+	switch {
+	case len(others) > 0:
+		check.Status, check.Found = failed, strings.Join(slices.Compact(others), "; ")
+	case count == 0:
+		check.Status, check.Found = skipped, "there are no pods"
+	default:
+		check.Found = fmt.Sprintf("%d of %d", count, count)
+	}
+	return check
+}
+
+func trouble(pod workload.Pod) string {
+	if pod.Trouble == "" {
+		return ""
+	}
+	return " (" + pod.Trouble + ")"
+}
+
+func orNothing(digest string) string {
+	if digest == "" {
+		return "no image"
+	}
+	return digest
+}

@@ -1,0 +1,23 @@
+// Package verify tells which image an environment runs, and judges whether it is the right one: the stream tag, the
+// registry, the pod templates, the pods and the page.
+package verify
+
+import (
+	_ "embed"
+
+	"dockline/pkg/step"
+)
+
+//go:embed config.go
+var source string
+
+// Program describes verify to pkg/step.
+func Program() step.Program {
+	return step.Program{
+		Name:    "verify",
+		Summary: "tells which image an environment runs, and fails unless it is the right one",
+		Step:    &Config{},
+		Source:  source,
+		Results: []string{"VERDICT", "CURRENT_DIGEST"},
+	}
+}
