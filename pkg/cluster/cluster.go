@@ -102,8 +102,7 @@ func restConfig(config Config) (*rest.Config, error) {
 	}
 	settings, err := rest.InClusterConfig()
 	if err != nil {
-		return nil, fault.WithHint(fmt.Errorf("no cluster is configured, and this is no pod with a ServiceAccount: %w", err),
-			"Set KUBECONFIG, or KUBE_SERVER and KUBE_TOKEN.")
+		return nil, fmt.Errorf("no cluster is configured, and this is no pod with a ServiceAccount: %w", err)
 	}
 	return settings, nil
 }

@@ -57,10 +57,10 @@ func temporary(err error) bool {
 
 // explain gives the API's answer a kind and keeps its words.
 func (c *Cluster) explain(doing string, attempts int, err error) error {
-	kind, hint := fault.Unexpected, ""
+	kind := fault.Unexpected
 	switch {
 	case apierrors.IsUnauthorized(err):
-		kind, hint = fault.Denied, "The cluster does not accept the token or certificate: it may have expired."
+		kind = fault.Denied
 		err = fmt.Errorf("the cluster refuses the credentials: %w", err)
 	case apierrors.IsForbidden(err):
 		kind = fault.Denied
@@ -76,16 +76,11 @@ func (c *Cluster) explain(doing string, attempts int, err error) error {
 		}
 	case untrusted(err):
 		kind = fault.Unavailable
-		hint = "Set KUBE_CA_FILE (or the kubeconfig's certificate-authority) to the CA of the cluster's certificate."
 		err = fmt.Errorf("connecting to %s: %w", c.server, err)
 	default:
 		kind, err = fault.Unavailable, fmt.Errorf("connecting to %s: %w (tried %d times)", c.server, err, attempts)
 	}
-	err = fault.At(Side, fault.New(kind, "%s: %w", doing, err))
-	if hint != "" {
-		err = fault.WithHint(err, hint)
-	}
-	return err
+	return fault.At(Side, fault.New(kind, "%s: %w", doing, err))
 }
 
 func isStatus(err error) bool {

@@ -16,6 +16,7 @@ type hint struct {
 }
 
 var hints = []hint{
+	{0, "", regexp.MustCompile(`no cluster is configured`), "set KUBECONFIG, or KUBE_SERVER and KUBE_TOKEN"},
 	{fault.Configuration, "", nil, "--help prints the table of variables, --print-config what was read"},
 	{0, "registry", regexp.MustCompile(`x509|certificate|tls:`),
 		"name the CA that signs the registry's certificate in {P}REGISTRY_CA_FILE"},

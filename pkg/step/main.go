@@ -99,11 +99,8 @@ func (r *run) configure() error {
 	r.rt.sections = &sections{
 		enabled: r.rt.Getenv("GITLAB_CI") != "" && r.common.LogFormat != "json", to: r.stderr, now: time.Now,
 	}
-	err = errors.Join(err, r.common.validate(r.rt.Getenv))
-	if err == nil {
-		err = fault.As(fault.Configuration, r.program.Step.Validate())
-	}
-	return err
+	// The step validates even what could not be read whole, so that a person mends all problems in one go.
+	return errors.Join(err, fault.As(fault.Configuration, r.program.Step.Validate()), r.common.validate(r.rt.Getenv))
 }
 
 func (r *run) run(ctx context.Context) int {
