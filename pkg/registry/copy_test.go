@@ -3,7 +3,9 @@ package registry_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -109,6 +111,8 @@ func TestABrokenLayerIsTakenUpWhereItBrokeOff(t *testing.T) {
 	digest, _ := layers[0].Digest()
 	size, _ := layers[0].Size()
 	source.Break("GET /blobs/", 1, faultyregistry.Reset(400))
+	var ranges []string // requests come one after the other here
+	source.Before(func(r *http.Request) { ranges = append(ranges, r.Header.Get("Range")) })
 	content, err := from.Blob(t.Context(), v1.Descriptor{Digest: digest, Size: size})
 	if err != nil {
 		t.Fatal(err)
@@ -117,6 +121,9 @@ func TestABrokenLayerIsTakenUpWhereItBrokeOff(t *testing.T) {
 	read, err := io.ReadAll(content)
 	if err != nil || int64(len(read)) != size {
 		t.Errorf("read %d of %d bytes: %v", len(read), size, err)
+	}
+	if diff := cmp.Diff([]string{"", fmt.Sprintf("bytes=400-%d", size-1)}, ranges); diff != "" {
+		t.Errorf("ranges asked for (-want +got):\n%s", diff)
 	}
 }
 
