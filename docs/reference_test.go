@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"dockline/pkg/step"
-	"dockline/steps/clonebuildpush"
 	"dockline/steps/promote"
 	"dockline/steps/retag"
 	"dockline/steps/verify"
@@ -79,5 +78,5 @@ func compare(t *testing.T, path, want string) {
 }
 
 func programs() []step.Program {
-	return []step.Program{clonebuildpush.Program(), promote.Program(), retag.Program(), verify.Program()}
+	return []step.Program{promote.Program(), retag.Program(), verify.Program()}
 }
