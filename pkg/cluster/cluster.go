@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -53,7 +54,7 @@ func Connect(config Config) (*Cluster, error) {
 		return nil, fault.At(Side, fault.As(fault.Configuration, err))
 	}
 	// client-go writes of itself to stderr, around every mask. What matters of it arrives as an error.
-	klog.SetLogger(logr.Discard())
+	silence.Do(func() { klog.SetLogger(logr.Discard()) })
 	settings.UserAgent = "dockline"
 	if config.UserAgent != "" {
 		settings.UserAgent = config.UserAgent
@@ -85,6 +86,8 @@ func (c *Cluster) Server() string { return c.server }
 
 // Patience returns how often and how long calls are tried.
 func (c *Cluster) Patience() Patience { return c.patience }
+
+var silence sync.Once
 
 func restConfig(config Config) (*rest.Config, error) {
 	switch {
