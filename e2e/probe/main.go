@@ -105,12 +105,12 @@ func memoryHolds(process string, secret []byte) bool {
 	if err != nil {
 		return false
 	}
-	defer maps.Close() //nolint:errcheck // only read
+	defer maps.Close()
 	memory, err := os.Open(process + "/mem")
 	if err != nil {
 		return false
 	}
-	defer memory.Close() //nolint:errcheck // only read
+	defer memory.Close()
 	lines := bufio.NewScanner(maps)
 	for lines.Scan() {
 		fields := strings.Fields(lines.Text())
@@ -136,7 +136,7 @@ func fileHolds(path string, secret []byte) bool {
 	if err != nil {
 		return false
 	}
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close()
 	return holds(file, secret)
 }
 

@@ -26,9 +26,9 @@ import (
 
 // history is a repository with two commits on main, one on develop, and tags.
 type history struct {
-	root, path                 string
-	first, second, develop     string
-	ambiguous, tagged, wrapped string
+	root, path             string
+	first, second, develop string
+	ambiguous, wrapped     string
 }
 
 func newHistory(t *testing.T) history {

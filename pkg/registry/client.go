@@ -47,7 +47,7 @@ func (c *client) do(ctx context.Context, request call) (*http.Response, error) {
 	var answer *http.Response
 	err := c.repeat(ctx, func() error {
 		var err error
-		answer, err = c.once(ctx, request)
+		answer, err = c.once(ctx, request) //nolint:bodyclose // the caller closes it
 		if err == nil && transientStatus(answer.StatusCode) {
 			err = failure(answer)
 		}

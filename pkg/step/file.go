@@ -82,7 +82,7 @@ func readSmallFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // nothing was written
+	defer file.Close()
 	content, err := io.ReadAll(io.LimitReader(file, largestSecret+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading %q: %w", path, err)
