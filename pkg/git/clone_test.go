@@ -28,7 +28,7 @@ import (
 type history struct {
 	root, path             string
 	first, second, develop string
-	ambiguous, wrapped     string
+	ambiguous              string
 }
 
 func newHistory(t *testing.T) history {
