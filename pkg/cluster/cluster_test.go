@@ -1,0 +1,197 @@
+package cluster_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"dockline/pkg/cluster"
+	"dockline/pkg/fault"
+)
+
+var (
+	impatient = cluster.Patience{
+		Attempts: 3, First: time.Millisecond, Longest: 2 * time.Millisecond, Silence: 2 * time.Second, Poll: time.Millisecond,
+	}
+	things = cluster.Resource{Group: "example.com", Version: "v1", Plural: "things", Kind: "Thing"}
+)
+
+func status(code int, reason, message string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(code)
+		_, _ = fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":%q,"message":%q,"code":%d}`, reason, message, code)
+	}
+}
+
+func connect(t *testing.T, config cluster.Config) *cluster.Cluster {
+	t.Helper()
+	config.Patience = impatient
+	c, err := cluster.Connect(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestAnswersHaveKinds(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name   string
+		answer http.HandlerFunc
+		kind   fault.Kind
+		says   string
+		calls  int32
+	}{
+		{"bad token", status(401, "Unauthorized", "Unauthorized"), fault.Denied, "Unauthorized", 1},
+		{"no right", status(403, "Forbidden", `things "x" is forbidden`), fault.Denied, `things "x" is forbidden`, 1},
+		{"absent", status(404, "NotFound", `things "x" not found`), fault.NotFound, "not found", 1},
+		{"changed meanwhile", status(409, "Conflict", "another caller"), fault.Refused, "another caller", 1},
+		{"invalid", status(422, "Invalid", "bad field"), fault.Configuration, "bad field", 1},
+		{"broken", status(500, "InternalError", "etcd is away"), fault.Unavailable, "etcd is away", 3},
+		{"overloaded", status(429, "TooManyRequests", "slow down"), fault.Unavailable, "slow down", 3},
+		{"a page of something else", func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(502)
+			_, _ = w.Write([]byte("<html>Bad Gateway</html>"))
+		}, fault.Unavailable, "", 3},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			var calls atomic.Int32
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				calls.Add(1)
+				row.answer(w, r)
+			}))
+			defer server.Close()
+			c := connect(t, cluster.Config{Server: server.URL, Token: "t"})
+			_, err := c.Get(t.Context(), things, "dev", "x")
+			if fault.KindOf(err) != row.kind || fault.SideOf(err) != cluster.Side || !strings.Contains(err.Error(), row.says) {
+				t.Errorf("%v (%s, %s)", err, fault.KindOf(err), fault.SideOf(err))
+			}
+			if calls.Load() != row.calls {
+				t.Errorf("%d calls, want %d", calls.Load(), row.calls)
+			}
+			if errors.Is(err, cluster.ErrConflict) != (row.kind == fault.Refused) {
+				t.Errorf("conflict: %v", err)
+			}
+		})
+	}
+}
+
+func TestConnections(t *testing.T) {
+	t.Parallel()
+	var token atomic.Value
+	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token.Store(r.Header.Get("Authorization"))
+		status(404, "NotFound", "no")(w, r)
+	})
+	secure, gone := httptest.NewTLSServer(answer), httptest.NewServer(answer)
+	t.Cleanup(secure.Close)
+	gone.Close()
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})
+	plain := httptest.NewServer(answer)
+	t.Cleanup(plain.Close)
+	kubeconfig := filepath.Join(t.TempDir(), "config")
+	text := fmt.Sprintf(`{"clusters":[{"name":"c","cluster":{"server":%q,"certificate-authority-data":%q}}],"users":[{"name":"u","user":{"token":"t"}}],
+		"contexts":[{"name":"x","context":{"cluster":"c","user":"u"}}],"current-context":"x"}`, secure.URL, base64.StdEncoding.EncodeToString(ca))
+	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		name   string
+		config cluster.Config
+		kind   fault.Kind
+		says   string
+	}{
+		{"https with its CA", cluster.Config{Server: secure.URL, Token: "t", CA: ca}, fault.NotFound, ""},
+		{"https without it", cluster.Config{Server: secure.URL, Token: "t"}, fault.Unavailable, "certificate"},
+		{"https spoken to http", cluster.Config{Server: "https" + strings.TrimPrefix(plain.URL, "http"), Token: "t"},
+			fault.Unavailable, "HTTP response to HTTPS client"},
+		{"nobody listens", cluster.Config{Server: gone.URL, Token: "t"}, fault.Unavailable, "connection refused"},
+		{"kubeconfig", cluster.Config{Kubeconfig: kubeconfig}, fault.NotFound, ""},
+	} {
+		_, err := connect(t, row.config).Get(t.Context(), things, "dev", "x")
+		if fault.KindOf(err) != row.kind || !strings.Contains(err.Error(), row.says) {
+			t.Errorf("%s: %v (%s)", row.name, err, fault.KindOf(err))
+		}
+		if row.kind == fault.NotFound && token.Load() != "Bearer t" {
+			t.Errorf("%s: the token was sent as %v", row.name, token.Load())
+		}
+	}
+	for name, config := range map[string]cluster.Config{
+		"both":                  {Kubeconfig: kubeconfig, Server: plain.URL},
+		"no kubeconfig there":   {Kubeconfig: kubeconfig + ".missing"},
+		"a host, no address":    {Server: "api.example.com:6443"},
+		"nothing, and no pod":   {},
+		"a CA that is none":     {Server: "https://x.test", CA: []byte("x")},
+		"a folder for the file": {Kubeconfig: filepath.Dir(kubeconfig)},
+	} {
+		if _, err := cluster.Connect(config); fault.KindOf(err) != fault.Configuration {
+			t.Errorf("%s: %v (%s)", name, err, fault.KindOf(err))
+		}
+	}
+}
+
+// TestAwaitSurvivesDroppedWatches serves watches that end after each event, then are refused, then work.
+func TestAwaitSurvivesDroppedWatches(t *testing.T) {
+	t.Parallel()
+	var value, watches atomic.Int64
+	object := func() map[string]any {
+		return map[string]any{"apiVersion": "example.com/v1", "kind": "Thing",
+			"metadata": map[string]any{"name": "x", "resourceVersion": "1"}, "value": value.Add(1)}
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Query().Get("watch") == "" {
+			_ = json.NewEncoder(w).Encode(object())
+			return
+		}
+		if watches.Add(1)%2 == 0 {
+			status(403, "Forbidden", "no right to watch")(w, r)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"type": "MODIFIED", "object": object()})
+	}))
+	defer server.Close()
+	c := connect(t, cluster.Config{Server: server.URL, Token: "t"})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	err := c.Await(ctx, things, "dev", "x", func(u *unstructured.Unstructured) (bool, error) {
+		value, _, _ := unstructured.NestedInt64(u.Object, "value")
+		return value >= 8, nil
+	})
+	if err != nil || watches.Load() < 3 {
+		t.Errorf("%v after %d watches", err, watches.Load())
+	}
+}
+
+func TestCancellingAwait(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(status(500, "InternalError", "x"))
+	defer server.Close()
+	c := connect(t, cluster.Config{Server: server.URL, Token: "t"})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.Get(ctx, things, "dev", "x"); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	why := fault.New(fault.TimedOut, "TIMEOUT is over")
+	ctx, cancel = context.WithTimeoutCause(t.Context(), 0, why)
+	defer cancel()
+	if _, err := c.Get(ctx, things, "dev", "x"); fault.KindOf(err) != fault.TimedOut {
+		t.Errorf("timed out: %v", err)
+	}
+}
