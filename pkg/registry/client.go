@@ -235,7 +235,7 @@ func (c *client) scheme(ctx context.Context) (string, error) {
 	return "https", nil
 }
 
-// findScheme tries https, then http. Any answer will do: what it says is found out by the calls that follow.
+// findScheme tries https, then http. Nearly any answer will do: what it says is found out by the calls that follow.
 func (c *client) findScheme(ctx context.Context) error {
 	var first error
 	for _, scheme := range []string{"https", "http"} {
@@ -246,6 +246,9 @@ func (c *client) findScheme(ctx context.Context) error {
 		answer, err := c.exchange(message)
 		if err == nil {
 			discard(answer)
+			if scheme == "http" && answer.StatusCode == http.StatusBadRequest {
+				return first // what servers of https say to plain http: the connection before was lost by chance
+			}
 			c.plain.Store(scheme == "http")
 			return nil
 		}

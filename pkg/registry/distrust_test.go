@@ -1,8 +1,12 @@
 package registry_test
 
 import (
+	"context"
+	"errors"
+	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"dockline/e2e/faultyregistry"
@@ -64,6 +68,24 @@ func TestTheSourcesFailureIsNotRetriedByTheTargetAgain(t *testing.T) {
 	}
 	if gets := count(source, "GET /v2/a/b/blobs/"); gets > 3*impatient.Attempts {
 		t.Errorf("%d requests for 3 blobs, want at most %d", gets, 3*impatient.Attempts)
+	}
+}
+
+func TestALostConnectionDoesNotTurnHTTPSOff(t *testing.T) {
+	t.Parallel()
+	secure := faultyregistry.StartTLS(t)
+	var dials atomic.Int32
+	access := open(t, registry.Config{
+		Address: secure.Host(), Insecure: true,
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			if dials.Add(1) == 1 {
+				return nil, errors.New("lost by chance")
+			}
+			return new(net.Dialer).DialContext(ctx, network, address)
+		},
+	})
+	if _, present, err := access.Repository("a/b").Lookup(t.Context(), "1.0"); err != nil || present {
+		t.Errorf("present: %t, error %v; want absent, over https", present, err)
 	}
 }
 

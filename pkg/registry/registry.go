@@ -1,10 +1,10 @@
 // Package registry gives access to one registry of the OCI distribution specification, and copies images into it: from
 // another registry, or from an image made here.
 //
-// It speaks the protocol itself rather than through go-containerregistry's remote package, whose data types it shares,
-// because of what that package decides for its user: a private address is also spoken to in plain http, a token
-// service on a private address is refused, an answer 404 of anything counts as "absent", and a reset in the middle of
-// a layer starts the layer anew.
+// It speaks the protocol itself rather than through go-containerregistry's remote package, whose data types it shares.
+// That one speaks plain http to private addresses unasked, refuses token services on private addresses, does not tell
+// a registry's 404 from a web site's, and starts a layer anew when its connection is lost: all of them wrong for
+// registries inside a company.
 //
 // The package never logs. Every error names the side it arose on ([Config].Side) and has a kind of package fault.
 package registry
