@@ -48,7 +48,7 @@ func promote(t testing.TB, variables map[string]string) run {
 	program := Program()
 	program.Step = &Config{patience: registry.Patience{
 		Attempts: 3, First: time.Millisecond, Longest: 5 * time.Millisecond,
-		LongestAsked: 2 * time.Second, Silence: 500 * time.Millisecond,
+		LongestAsked: 2 * time.Second, Silence: time.Second,
 	}}
 	var stdout, stderr bytes.Buffer
 	status := step.Run(t.Context(), program, nil, environment, &stdout, &stderr)
