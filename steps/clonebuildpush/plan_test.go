@@ -137,3 +137,12 @@ func TestPairs(t *testing.T) {
 		})
 	}
 }
+
+func TestEveryVariableIsExplained(t *testing.T) {
+	t.Parallel()
+	for _, variable := range program(nil, "/").Variables() {
+		if len(variable.Meaning) < 20 {
+			t.Errorf("%s has no doc comment: %q", variable.Name, variable.Meaning)
+		}
+	}
+}
