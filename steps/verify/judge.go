@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"dockline/pkg/fault"
 	"dockline/pkg/image"
 	"dockline/pkg/workload"
 	"dockline/steps/environment"
@@ -20,6 +21,13 @@ func (r *run) judge(ctx context.Context, report *Report) error {
 	}
 	if r.repository != nil {
 		check, err := r.checkRegistry(ctx, report)
+		if err != nil {
+			return err
+		}
+		report.Checks = append(report.Checks, check)
+	}
+	if r.repository == nil && r.Registry.Address != "" {
+		check, err := r.checkSource(ctx, report)
 		if err != nil {
 			return err
 		}
@@ -74,6 +82,52 @@ func (r *run) checkRegistry(ctx context.Context, report *Report) (Check, error) 
 		check.Found += ", tagged from " + report.TaggedFrom
 	}
 	return check, nil
+}
+
+// checkSource finds drift without EXPECT_IMAGE: whether the version that the tag was imported from still is that image.
+// Where nothing is expected, a registry that cannot be read is no reason not to describe the rest.
+func (r *run) checkSource(ctx context.Context, report *Report) (Check, error) {
+	check := Check{Name: "registry", Expected: report.TaggedFrom + " is " + report.Digest, Status: skipped}
+	host, path, _ := strings.Cut(report.TaggedFrom, "/")
+	parsed, err := image.Parse(strings.TrimPrefix(path, prefixIn(r.Registry.Address)))
+	if err != nil {
+		check.Found = "the tag does not point at a version in a registry"
+		return check, nil
+	}
+	repository, err := environment.OpenRegistry(r.rt, r.Registry, parsed.Name)
+	if err != nil {
+		return check, err
+	}
+	if repository.Reference(parsed.Version) != report.TaggedFrom {
+		check.Found = fmt.Sprintf("the tag was imported from %s, which is not REGISTRY", host)
+		return check, nil
+	}
+	manifest, err := repository.Resolve(ctx, parsed.Version)
+	if fault.KindOf(err) == fault.NotFound {
+		check.Status, check.Found = failed, report.TaggedFrom+" is not in the registry"
+		return check, nil
+	}
+	if err != nil {
+		check.Found = err.Error()
+		if r.judges() {
+			return check, err
+		}
+		return check, nil
+	}
+	check.Status, check.Found = passed, manifest.Digest.String()
+	if !environment.Same(ctx, repository, manifest.Digest.String(), report.Digest, nil) {
+		check.Status = failed
+		check.Found = fmt.Sprintf("%s was moved after the import: it is %s now", report.TaggedFrom, manifest.Digest)
+	}
+	return check, nil
+}
+
+// prefixIn returns the path prefix of a registry's address with a slash at its end, or "".
+func prefixIn(address string) string {
+	if _, prefix, found := strings.Cut(address, "/"); found && prefix != "" {
+		return strings.Trim(prefix, "/") + "/"
+	}
+	return ""
 }
 
 func checkTemplates(report *Report) Check {

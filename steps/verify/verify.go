@@ -141,7 +141,10 @@ func (r *run) expect(ctx context.Context) error {
 			return err
 		}
 	}
-	if r.wanted = r.ExpectDigest; r.wanted != "" {
+	if r.wanted == "" {
+		r.wanted = r.ExpectDigest
+	}
+	if r.wanted != "" { // resolved at an earlier look: what is expected does not move while it is waited for
 		return nil
 	}
 	parsed, _ := image.Parse(r.ExpectImage)
