@@ -11,7 +11,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	kube "dockline/pkg/cluster"
+	"dockline/pkg/fault"
+	"dockline/pkg/imagestream"
 	"dockline/pkg/step"
+	"dockline/pkg/workload"
 	"dockline/steps/environment/fakecluster"
 	"dockline/steps/retag"
 )
@@ -168,6 +172,7 @@ func TestEndings(t *testing.T) {
 		{"another tag of the stream moves at the same time", func(c *fakecluster.Cluster) {
 			c.BeforeNextWrite(func(c *fakecluster.Cluster) { other(c, "other", v10) })
 		}, move, 0, "", v11},
+		{"the answer to the move is lost", func(c *fakecluster.Cluster) { c.LoseNextAnswer() }, move, 0, "", v11},
 		{"the tag itself moves at the same time", func(c *fakecluster.Cluster) {
 			c.Image(host+"/deepsky/hello:1.2", fakecluster.Image{Digest: d12})
 			c.BeforeNextWrite(func(c *fakecluster.Cluster) { other(c, "dev", host+"/deepsky/hello:1.2") })
@@ -301,5 +306,37 @@ func TestCancellingEndsTheWait(t *testing.T) {
 	}, &out, &out)
 	if status == 0 || time.Since(started) > 5*time.Second {
 		t.Errorf("exit status %d after %s:\n%s", status, time.Since(started), out.String())
+	}
+}
+
+// TestPodsThatKeepFailingEndTheRollout has the pods' trouble count as a failure before TIMEOUT is over.
+func TestPodsThatKeepFailingEndTheRollout(t *testing.T) {
+	t.Parallel()
+	c := cluster(t)
+	c.TroublePods("CrashLoopBackOff")
+	c.Tag("hello-app", "dev", v10)
+	c.Follow("hello-app", "hello-app:dev", "")
+	connected, err := kube.Connect(kube.Config{Server: c.URL, Token: "good"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	survey, err := workload.In(connected, "dev").Await(t.Context(),
+		workload.Target{Name: imagestream.Name{Stream: "hello-app", Tag: "dev"}, Digest: d10},
+		workload.Patience{Poll: 10 * time.Millisecond, Failing: 50 * time.Millisecond}, nil)
+	if fault.KindOf(err) != fault.Wrong || !strings.Contains(err.Error(), "CrashLoopBackOff") || len(survey.Followers) != 1 {
+		t.Errorf("%v, %+v", err, survey)
+	}
+}
+
+func TestWorkloadsWithoutTriggerAreSaid(t *testing.T) {
+	t.Parallel()
+	c := cluster(t)
+	c.Tag("hello-app", "dev", v10)
+	c.Put("deployments", "manual", map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{
+		"containers": []any{map[string]any{"name": "web", "image": v10}}}}}})
+	got := run(t, c, "IMAGE=deepsky/hello:1.1", "DIGEST="+d11)
+	if got.Status != 0 || !strings.Contains(got.log, "Deployment manual (container web)") ||
+		!strings.Contains(got.log, "no image trigger") {
+		t.Errorf("exit status %d:\n%s", got.Status, got.log)
 	}
 }

@@ -16,7 +16,7 @@ import (
 func (r *run) rollOut(ctx context.Context, tag imagestream.Tag) error {
 	target := workload.Target{Name: r.Name, Digest: tag.Digest(), Repository: repositoryOf(tag)}
 	known, err := r.Streams.Image(ctx, r.Name.Stream, target.Digest)
-	if err != nil {
+	if err != nil && fault.KindOf(err) != fault.NotFound { // a pruned image can still be run
 		return err
 	}
 	target.Children = known.Children

@@ -34,7 +34,8 @@ func (r *run) describe(ctx context.Context, report *Report) error {
 	}
 	var known imagestream.Pull
 	if report.Digest != "" {
-		if known, err = r.env.Streams.Image(ctx, r.env.Name.Stream, report.Digest); err != nil {
+		if known, err = r.env.Streams.Image(ctx, r.env.Name.Stream, report.Digest); err != nil &&
+			fault.KindOf(err) != fault.NotFound { // a pruned image can still be run
 			return err
 		}
 		report.children = known.Children

@@ -34,6 +34,7 @@ type Cluster struct {
 	stuck    bool             // imports never finish
 	noFollow bool             // triggers do nothing
 	trouble  string           // waiting reason of new pods
+	lose     bool             // the next write's answer is lost
 	writes   int
 }
 
@@ -84,6 +85,9 @@ func (c *Cluster) DropTriggers() { c.with(func() { c.noFollow = true }) }
 
 // TroublePods has new pods wait for this reason, such as ImagePullBackOff.
 func (c *Cluster) TroublePods(reason string) { c.with(func() { c.trouble = reason }) }
+
+// LoseNextAnswer makes the next write of a tag, and breaks the connection instead of answering.
+func (c *Cluster) LoseNextAnswer() { c.with(func() { c.lose = true }) }
 
 // Writes returns how many tags were written.
 func (c *Cluster) Writes() (n int) { c.with(func() { n = c.writes }); return n }
@@ -278,6 +282,10 @@ func (c *Cluster) putTag(w http.ResponseWriter, method string, body Object) {
 	}
 	c.writes++
 	c.setTag(stream, tag, spec)
+	if c.lose {
+		c.lose = false
+		panic(http.ErrAbortHandler)
+	}
 	answer(w, 200, Object{"apiVersion": "image.openshift.io/v1", "kind": "ImageStreamTag",
 		"metadata": Object{"name": full, "namespace": "dev"}, "tag": c.spec(c.objects["imagestreams/"+stream], tag)})
 }
