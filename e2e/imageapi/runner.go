@@ -1,0 +1,4 @@
+package imageapi
+
+// Runner runs pods; nil only pretends.
+type Runner interface{}
