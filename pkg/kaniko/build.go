@@ -1,0 +1,137 @@
+// Package kaniko builds the image that a Dockerfile describes, with Kaniko as a library, so that the instructions of
+// the Dockerfile never see the credentials of the program that builds it.
+//
+// A build takes two processes. The parent calls Build.Run: it holds the credentials, fetches base images and later
+// pushes. The child is the same program executed once more: it runs Kaniko with a clean environment, with fewer
+// capabilities than anything else in the container, and knows nothing but a way to ask the parent for the base images
+// that the Dockerfile names. A program that builds starts like this:
+//
+//	func main() {
+//		kaniko.ChildMain()                       // never returns in the child
+//		if err := kaniko.Shield(); err != nil {} // nobody reads our memory from here on
+//		...
+//	}
+//
+// Whatever the parent needs after the first RUN (credentials, certificates, addresses) it reads before Run: a RUN is
+// root in the container and can rewrite every file of it.
+package kaniko
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// Dir is the directory that Kaniko leaves alone: the programs, the context and the built image live below it. The
+// environment variable KANIKO_DIR must have this value; the image sets it.
+const Dir = "/kaniko"
+
+// Marker is the file that says that Kaniko may own the root of this file system: only the image and the sandbox of
+// the tests have it.
+const Marker = Dir + "/dockline-owns-this-root"
+
+// Build is one image to be built. ContextDir and Dockerfile are required.
+type Build struct {
+	// ContextDir is the absolute path of the build context. It lies below Dir or on a mount of its own, since Kaniko
+	// deletes everything else between two stages.
+	ContextDir string
+
+	// Dockerfile is the path of the Dockerfile, absolute or relative to ContextDir. A file of that name with
+	// ".dockerignore" appended is used before the context's own .dockerignore.
+	Dockerfile string
+
+	// BuildArgs are values for the Dockerfile's ARGs, each NAME=VALUE.
+	BuildArgs []string
+
+	// Target is the stage to build. The default is the last.
+	Target string
+
+	// Platform is OS/ARCH[/VARIANT]. The default is that of this program.
+	Platform string
+
+	// Labels are set on the image's configuration, over those that the Dockerfile sets.
+	Labels map[string]string
+
+	// Reproducible leaves the times out of the layers and the image, so that the same input gives the same digest.
+	Reproducible bool
+
+	// Created is the image's creation time. The default is the time of the build, or none if Reproducible.
+	Created time.Time
+
+	// Secrets are the values for RUN --mount=type=secret, by id. They reach the child through a pipe and are on no
+	// disk, except for a mount's target while its RUN runs.
+	Secrets map[string][]byte
+
+	// Repositories are those that may be pulled: what FROM, COPY --from and RUN --mount=from name, in any form of an
+	// image reference (with or without tag or digest). A pull of another one fails.
+	Repositories []string
+
+	// Puller fetches base images for the child. The default, nil, allows none (FROM scratch).
+	Puller Puller
+
+	// Environ is added to the child's environment, NAME=VALUE each, for what downloads by ADD need (HTTPS_PROXY). RUN
+	// does not see it in its own environment. No credential belongs here.
+	Environ []string
+
+	// BindMounts switches on RUN --mount=type=bind from the context, by copying, and cache mounts' like.
+	BindMounts bool
+
+	// AllowPrivileged builds even where the credentials cannot be kept from a RUN: in a privileged container, or with
+	// the socket of a container engine mounted.
+	AllowPrivileged bool
+
+	// Log is called with every line of the build, from one goroutine at a time. The default is to drop them.
+	Log func(Line)
+}
+
+// Line is one line of a build's output.
+type Line struct {
+	// Level is "debug", "info", "warning" or "error" for Kaniko's own messages, and empty for the output of a RUN.
+	Level string
+	Text  string
+}
+
+// Puller reads from registries, in the parent. Implementations authenticate, retry and name the side in their errors
+// (fault.At); an absent manifest or blob is fault.NotFound.
+type Puller interface {
+	// Manifest returns the media type and content of the manifest that reference, a tag or a digest, names in the
+	// repository.
+	Manifest(ctx context.Context, repository name.Repository, reference string) (mediaType string, content []byte, err error)
+
+	// Blob opens the blob of this digest, and says how many bytes it has (-1 if unknown). The caller closes it and
+	// checks the digest.
+	Blob(ctx context.Context, repository name.Repository, digest v1.Hash) (content io.ReadCloser, size int64, err error)
+}
+
+// Base is an image that a build was based on, or copied from.
+type Base struct {
+	Reference string  // as pulled: "registry.example.com/base/go:1.26"
+	Digest    v1.Hash // of the manifest, or index, that the reference named at that moment
+}
+
+// Image is a built image: it reads as a v1.Image from files that Run opened and hashed, whatever happens to their
+// names afterwards. Close it when it has been pushed.
+type Image struct {
+	v1.Image
+
+	// ManifestDigest is the digest that the child announced; what Image serves has been checked against it.
+	ManifestDigest v1.Hash
+
+	// Bases are the images that were pulled for the build, in the order of their first use.
+	Bases []Base
+}
+
+// Run builds the image, and returns when no process of the build is left. The errors: fault.Denied when the
+// credentials could not be kept from a RUN; fault.BuildFailed with "Dockerfile:LINE: INSTRUCTION: ..." when the
+// Dockerfile or its context is at fault; the Puller's own when a base image cannot be had; ctx.Err() in the chain when
+// ctx ends, after every process of the build was killed.
+func (b Build) Run(ctx context.Context) (*Image, error) {
+	return nil, errors.ErrUnsupported // written in the next commit
+}
+
+// Close releases the files of the image.
+func (i *Image) Close() error { return nil }
