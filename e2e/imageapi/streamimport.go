@@ -92,16 +92,21 @@ func (s *Server) answerImport(r *http.Request, q request) (int, any, error) {
 	}
 	for i, one := range outcomes {
 		if one.err == nil {
-			asked.Status.Images[i].Image = importedView(one.found.image)
+			asked.Status.Images[i].Image = importedView(one.found.image, asked.Spec.Import)
 		}
 	}
 	return http.StatusCreated, asked, nil
 }
 
-// importedView is an image as an import reports it: not as the cluster knows it, but as it was read just now.
-func importedView(image map[string]any) map[string]any {
+// importedView is an image as an import reports it: as it was read just now, whether or not the cluster knew it. One
+// that is kept has been made ready for storing, which gave it a uid and a time that a known image's are not.
+func importedView(image map[string]any, kept bool) map[string]any {
 	view := map[string]any{}
 	merge(view, image)
+	if kept {
+		put(view, string(uuid.NewUUID()), "metadata", "uid")
+		put(view, metav1.Now().UTC().Format(time.RFC3339), "metadata", "creationTimestamp")
+	}
 	return view
 }
 
