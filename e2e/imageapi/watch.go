@@ -37,24 +37,25 @@ func (s *Server) answerWatch(w http.ResponseWriter, r *http.Request, q request) 
 	defer over.Stop()
 
 	cut := s.watchesCut()
+	// Where the watch begins is settled before the client is told that it has begun.
+	from, err := strconv.ParseInt(r.URL.Query().Get("resourceVersion"), 10, 64)
+	initial := isTrue(r.URL.Query().Get("sendInitialEvents"))
+	var found []*unstructured.Unstructured
+	version := ""
+	if err != nil || from == 0 || initial {
+		found, version = s.store.list(q.resource, q.namespace)
+		from, _ = strconv.ParseInt(version, 10, 64) // our own number
+	}
 	stream := watchStream{w: w, encoder: json.NewEncoder(w), left: s.watchBudget(r)}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
-	stream.flush()
-
-	from, err := strconv.ParseInt(r.URL.Query().Get("resourceVersion"), 10, 64)
-	initial := isTrue(r.URL.Query().Get("sendInitialEvents"))
-	if err != nil || from == 0 || initial {
-		found, version := s.store.list(q.resource, q.namespace)
-		for _, object := range found {
-			if selects(object) && !stream.send("ADDED", object) {
-				return
-			}
-		}
-		from, _ = strconv.ParseInt(version, 10, 64)
-		if initial && !stream.send("BOOKMARK", bookmark(q.resource, version)) {
+	for _, object := range found {
+		if selects(object) && !stream.send("ADDED", object) {
 			return
 		}
+	}
+	if initial && !stream.send("BOOKMARK", bookmark(q.resource, version)) {
+		return
 	}
 	for {
 		changes, upTo, next, ok := s.store.since(q.resource, from)
