@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"dockline/pkg/cluster"
@@ -55,6 +56,7 @@ type run struct {
 	repository *registry.Repository // of EXPECT_IMAGE; nil without it
 	wanted     string               // digest that is expected; empty when none is
 	report     Report
+	problems   atomic.Value // string: what the wait is for, read while looking
 }
 
 func (r *run) do(parent context.Context) (err error) {
@@ -67,10 +69,14 @@ func (r *run) do(parent context.Context) (err error) {
 		ctx, cancel, ended = environment.WithTimeout(parent, r.Timeout)
 		defer cancel()
 	}
-	done := r.rt.Waiting(ctx, func() string { return "waiting until the environment is right: " + r.report.problems() })
+	done := r.rt.Waiting(ctx, func() string {
+		problems, _ := r.problems.Load().(string)
+		return "waiting until the environment is right: " + problems
+	})
 	defer done()
 	for {
 		err := r.look(ctx)
+		r.problems.Store(r.report.problems())
 		switch {
 		case err == nil && r.report.Verdict != wrong:
 			return nil
