@@ -10,13 +10,13 @@ import (
 
 	"dockline/pkg/dockerfile"
 	"dockline/pkg/fault"
-	"dockline/pkg/registry"
 	"dockline/pkg/step"
 )
 
 // request is all that a builder needs to know.
 type request struct {
 	ContextDir   string
+	Name         string   // of the Dockerfile, for messages
 	Dockerfile   []byte   // the text to build, as the pre-flight left it
 	Exclude      []string // patterns, in .dockerignore's syntax, that apply beside the context's own
 	Ignore       []byte   // the .dockerignore that belongs to the Dockerfile
@@ -28,15 +28,14 @@ type request struct {
 	Reproducible bool
 	Secrets      map[string][]byte
 	Images       []string // that may be pulled
-	Registry     registry.Config
-	Instructions []dockerfile.Instruction
+	Pull         *puller
 
 	AllowPrivileged bool
 	Runtime         *step.Runtime
 }
 
 // prepare reads the Dockerfile, and refuses what would not be built as it says.
-func (r *runner) prepare(rt *step.Runtime, access registry.Config, what plan, from source) (request, []string, error) {
+func (r *runner) prepare(rt *step.Runtime, what plan, from source) (request, []string, error) {
 	contextDir, err := inside(from.Dir, r.ContextDir)
 	if err != nil {
 		return request{}, nil, err
@@ -70,7 +69,7 @@ func (r *runner) prepare(rt *step.Runtime, access registry.Config, what plan, fr
 	out := request{
 		ContextDir: contextDir, Dockerfile: checked.Source, Ignore: ignore, BuildArgs: args, Target: r.BuildTarget,
 		Platform: r.Platform, Labels: what.Labels, Created: what.Created, Reproducible: r.Reproducible,
-		Secrets: secrets, Images: checked.Images, Registry: access, Instructions: checked.Instructions,
+		Secrets: secrets, Images: checked.Images, Name: filepath.Base(r.Dockerfile),
 		AllowPrivileged: r.AllowPrivileged, Runtime: rt,
 	}
 	if !r.KeepGitDir {

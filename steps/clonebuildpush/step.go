@@ -39,8 +39,8 @@ type runner struct {
 type builder interface {
 	// Ready says whether a build may take place here at all: in our image or sandbox, not in a privileged container.
 	Ready(allowPrivileged bool) error
-	// Build builds. When it returns, no process of the build is left.
-	Build(ctx context.Context, what request) (v1.Image, error)
+	// Build builds. When it returns, no process of the build is left. The image is to be closed after the push.
+	Build(ctx context.Context, what request) (image v1.Image, closeImage func(), err error)
 }
 
 // program describes the step with a given builder, in a container with that root directory.
@@ -74,6 +74,8 @@ func (r *runner) Run(ctx context.Context, rt *step.Runtime) (step.Outcome, error
 	if err != nil {
 		return step.Outcome{}, err
 	}
+	pinned := newPins()
+	access.Dial = pinned.Dial
 	target, done, err := openTarget(access, r.Image, rt)
 	if err != nil {
 		return step.Outcome{}, err
@@ -100,14 +102,18 @@ func (r *runner) Run(ctx context.Context, rt *step.Runtime) (step.Outcome, error
 			Msg("the image of this very commit is there: it is tagged, not built again")
 		return r.publish(ctx, rt, target, what, from, *existing, report{})
 	}
-	return r.buildAndPush(ctx, rt, access, target, what, from)
+	return r.buildAndPush(ctx, rt, access, pinned, target, what, from)
 }
 
 func (r *runner) buildAndPush(
-	ctx context.Context, rt *step.Runtime, access registry.Config, target *registry.Repository, what plan, from source,
+	ctx context.Context, rt *step.Runtime, access registry.Config, pinned *pins,
+	target *registry.Repository, what plan, from source,
 ) (step.Outcome, error) {
-	request, warnings, err := r.prepare(rt, access, what, from)
+	request, warnings, err := r.prepare(rt, what, from)
 	if err != nil {
+		return step.Outcome{}, err
+	}
+	if request.Pull, err = newPuller(ctx, access, request.Images); err != nil {
 		return step.Outcome{}, err
 	}
 	// From here on the build's own files may go: nothing on disk is read again.
@@ -117,12 +123,14 @@ func (r *runner) buildAndPush(
 	if err := hideCredentials(rt, r.root, r.SourceDir, r.AllowReadableCredentials); err != nil {
 		return step.Outcome{}, err
 	}
+	pinned.freeze()
 	end := rt.Section("build", "Building "+what.Image.String())
-	built, err := r.builder.Build(ctx, request)
+	built, closeImage, err := r.builder.Build(ctx, request)
 	end()
 	if err != nil {
 		return step.Outcome{}, err
 	}
+	defer closeImage()
 	manifest, err := push(ctx, rt, built, target)
 	if err != nil {
 		return step.Outcome{}, err

@@ -45,14 +45,15 @@ func (f *fakeBuilder) Ready(bool) error {
 	return nil
 }
 
-func (f *fakeBuilder) Build(_ context.Context, what request) (v1.Image, error) {
+func (f *fakeBuilder) Build(_ context.Context, what request) (v1.Image, func(), error) {
 	f.requests = append(f.requests, what)
 	page, _ := os.ReadFile(filepath.Join(what.ContextDir, "page"))
 	f.page = string(page)
 	if f.err != nil {
-		return nil, f.err
+		return nil, nil, f.err
 	}
-	return random.Image(1024, 3)
+	image, err := random.Image(1024, 3)
+	return image, func() {}, err
 }
 
 // stage is what a run needs: a Git server and a registry, both with passwords.

@@ -1,0 +1,88 @@
+package clonebuildpush
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dockline/pkg/fault"
+	"dockline/pkg/kaniko"
+	"dockline/pkg/step"
+)
+
+// Main is all that the program's main function calls.
+func Main() {
+	kaniko.ChildMain() // does not return in the process that builds
+	if err := kaniko.Shield(); err != nil {
+		fmt.Fprintln(os.Stderr, "clone-build-push: "+err.Error())
+		os.Exit(int(fault.Denied))
+	}
+	step.Main(Program())
+}
+
+// Program describes the step, with Kaniko as its builder.
+func Program() step.Program { return program(kanikoBuilder{}, "/") }
+
+// kanikoBuilder builds by pkg/kaniko.
+type kanikoBuilder struct{}
+
+// Ready implements builder: it looks for what only our image and the tests' sandbox have. Everything else that could
+// forbid a build is looked for by the build itself.
+func (kanikoBuilder) Ready(bool) error {
+	if _, err := os.Lstat(kaniko.Marker); err != nil || os.Getenv("KANIKO_DIR") != kaniko.Dir {
+		err := fault.New(fault.Denied, "building here: this is not Dockline's image, and a build takes over its root file system")
+		return fault.WithHint(err, "run clone-build-push in Dockline's own image")
+	}
+	return nil
+}
+
+// Build implements builder.
+func (kanikoBuilder) Build(ctx context.Context, what request) (v1.Image, func(), error) {
+	dir, err := os.MkdirTemp(kaniko.Dir, "dockerfile-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("making a directory for the Dockerfile: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, what.Name)
+	ignore := append(append(bytes.Clone(what.Ignore), '\n'), strings.Join(what.Exclude, "\n")+"\n"...)
+	if err := errors.Join(os.WriteFile(path, what.Dockerfile, 0o600), os.WriteFile(path+".dockerignore", ignore, 0o600)); err != nil {
+		return nil, nil, fmt.Errorf("writing the Dockerfile for the build: %w", err)
+	}
+
+	var args []string
+	for name, value := range what.BuildArgs {
+		args = append(args, name+"="+value)
+	}
+	slices.Sort(args)
+	image, err := kaniko.Build{
+		ContextDir: what.ContextDir, Dockerfile: path, BuildArgs: args, Target: what.Target, Platform: what.Platform,
+		Labels: what.Labels, Reproducible: what.Reproducible, Created: what.Created, Secrets: what.Secrets,
+		Repositories: what.Images, Puller: what.Pull, AllowPrivileged: what.AllowPrivileged,
+		Log: func(line kaniko.Line) { tell(what.Runtime, line) },
+	}.Run(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return image, func() { _ = image.Close() }, nil
+}
+
+// tell passes a line of the build on. Kaniko's own chatter is for who asks for it.
+func tell(rt *step.Runtime, line kaniko.Line) {
+	switch line.Level {
+	case "debug", "info":
+		rt.Log.Debug().Msg(line.Text)
+	case "warning":
+		rt.Log.Warn().Msg(line.Text)
+	case "error":
+		rt.Log.Error().Msg(line.Text)
+	default:
+		rt.Log.Info().Str("from", "RUN").Msg(line.Text)
+	}
+}

@@ -1,0 +1,124 @@
+package clonebuildpush
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dockline/pkg/fault"
+	"dockline/pkg/registry"
+)
+
+// puller fetches base images for a build, with the credentials that the build does not have. The step's own registry
+// gets its own account; any other host only what the files of credentials say for it.
+type puller struct {
+	own registry.Config
+
+	mu    sync.Mutex
+	hosts map[string]*registry.Registry
+	sizes map[v1.Hash]int64 // of the blobs that fetched manifests name
+}
+
+// newPuller opens the registries of these images, and looks up their hosts, before the build can tamper with either. An
+// image that is not there is found out now, too, not after half of the build.
+func newPuller(ctx context.Context, own registry.Config, images []string) (*puller, error) {
+	own.Dial = newPins().Dial // not the pins of the push: a registry may send its blobs from hosts yet unknown
+	p := &puller{own: own, hosts: map[string]*registry.Registry{}, sizes: map[v1.Hash]int64{}}
+	for _, image := range images {
+		reference, err := name.ParseReference(image)
+		if err != nil {
+			return nil, fault.New(fault.BuildFailed, "reading the base image %q: %w", image, err)
+		}
+		if _, _, err := p.Manifest(ctx, reference.Context(), reference.Identifier()); err != nil {
+			return nil, fmt.Errorf("fetching the base image: %w", err)
+		}
+	}
+	return p, nil
+}
+
+// Manifest implements kaniko.Puller.
+func (p *puller) Manifest(
+	ctx context.Context, repository name.Repository, reference string,
+) (mediaType string, content []byte, err error) {
+	from, err := p.repository(repository)
+	if err != nil {
+		return "", nil, err
+	}
+	manifest, err := from.Resolve(ctx, reference)
+	if err != nil {
+		return "", nil, err
+	}
+	p.remember(manifest.Raw)
+	return string(manifest.MediaType), manifest.Raw, nil
+}
+
+// Blob implements kaniko.Puller. Only blobs of manifests that were fetched are known.
+func (p *puller) Blob(
+	ctx context.Context, repository name.Repository, digest v1.Hash,
+) (content io.ReadCloser, size int64, err error) {
+	p.mu.Lock()
+	size, known := p.sizes[digest]
+	p.mu.Unlock()
+	if !known {
+		return nil, 0, fault.New(fault.NotFound, "fetching blob %q: no manifest that was fetched names it", digest)
+	}
+	from, err := p.repository(repository)
+	if err != nil {
+		return nil, 0, err
+	}
+	content, err = from.Blob(ctx, v1.Descriptor{Digest: digest, Size: size})
+	return content, size, err
+}
+
+// remember notes the sizes of the blobs that a manifest names.
+func (p *puller) remember(raw []byte) {
+	var manifest struct {
+		Config *v1.Descriptor  `json:"config"`
+		Layers []v1.Descriptor `json:"layers"`
+	}
+	if json.Unmarshal(raw, &manifest) != nil {
+		return // whoever uses the manifest will say so
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, blob := range manifest.Layers {
+		p.sizes[blob.Digest] = blob.Size
+	}
+	if manifest.Config != nil {
+		p.sizes[manifest.Config.Digest] = manifest.Config.Size
+	}
+}
+
+func (p *puller) repository(wanted name.Repository) (*registry.Repository, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	host := wanted.RegistryStr()
+	opened, ok := p.hosts[host]
+	if !ok {
+		var err error
+		if opened, err = registry.Open(p.configFor(host)); err != nil {
+			return nil, err
+		}
+		p.hosts[host] = opened
+	}
+	return opened.Repository(wanted.RepositoryStr()), nil
+}
+
+// configFor is the step's own configuration for its own host, and one without its account and its leniency for others.
+func (p *puller) configFor(host string) registry.Config {
+	config := p.own
+	config.Address = host
+	own, err := registry.Open(p.own)
+	other, otherErr := registry.Open(config)
+	if err == nil && otherErr == nil && own.Host() == other.Host() {
+		return config
+	}
+	config.Username, config.Password, config.Insecure = "", "", false
+	config.Side = "base image registry"
+	return config
+}
