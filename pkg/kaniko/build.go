@@ -18,8 +18,8 @@ package kaniko
 
 import (
 	"context"
-	"errors"
 	"io"
+	"os"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -66,9 +66,9 @@ type Build struct {
 	// disk, except for a mount's target while its RUN runs.
 	Secrets map[string][]byte
 
-	// Repositories are those that may be pulled: what FROM, COPY --from and RUN --mount=from name, in any form of an
-	// image reference (with or without tag or digest). A pull of another one fails.
-	Repositories []string
+	// Images may be pulled, and nothing else: what FROM, COPY --from and RUN --mount=from name, in any form of an
+	// image reference (with or without tag or digest).
+	Images []string
 
 	// Puller fetches base images for the child. The default, nil, allows none (FROM scratch).
 	Puller Puller
@@ -76,9 +76,6 @@ type Build struct {
 	// Environ is added to the child's environment, NAME=VALUE each, for what downloads by ADD need (HTTPS_PROXY). RUN
 	// does not see it in its own environment. No credential belongs here.
 	Environ []string
-
-	// BindMounts switches on RUN --mount=type=bind from the context, by copying, and cache mounts' like.
-	BindMounts bool
 
 	// AllowPrivileged builds even where the credentials cannot be kept from a RUN: in a privileged container, or with
 	// the socket of a container engine mounted.
@@ -123,15 +120,7 @@ type Image struct {
 
 	// Bases are the images that were pulled for the build, in the order of their first use.
 	Bases []Base
-}
 
-// Run builds the image, and returns when no process of the build is left. The errors: fault.Denied when the
-// credentials could not be kept from a RUN; fault.BuildFailed with "Dockerfile:LINE: INSTRUCTION: ..." when the
-// Dockerfile or its context is at fault; the Puller's own when a base image cannot be had; ctx.Err() in the chain when
-// ctx ends, after every process of the build was killed.
-func (b Build) Run(ctx context.Context) (*Image, error) {
-	return nil, errors.ErrUnsupported // written in the next commit
+	files *os.File // the layout's folder
+	work  string   // what is removed with it
 }
-
-// Close releases the files of the image.
-func (i *Image) Close() error { return nil }

@@ -1,0 +1,216 @@
+package kaniko_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/hex"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"dockline/e2e/faultyregistry"
+	"dockline/e2e/sandbox"
+	"dockline/pkg/kaniko"
+)
+
+const password = "the-registry-passw0rd"
+
+var tools string // folder of the static programs that the builds need
+
+func TestMain(m *testing.M) {
+	sandbox.Init()
+	dir, err := os.MkdirTemp("", "dockline-tools-*")
+	if err != nil {
+		panic(err)
+	}
+	tools = dir
+	build := exec.Command("go", "build", "-o", dir+"/", "dockline/e2e/probe", "dockline/e2e/builder")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		panic(string(out))
+	}
+	status := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(status)
+}
+
+// base is a registry with a password that holds an image with the probe in it, twice: the second time as its /bin/sh.
+func base(t *testing.T) (reference string) {
+	t.Helper()
+	registry := faultyregistry.Start(t)
+	program, err := os.ReadFile(filepath.Join(tools, "probe"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	for _, path := range []string{"bin/probe"} {
+		if err := w.WriteHeader(&tar.Header{Name: path, Mode: 0o755, Size: int64(len(program))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(program); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	layer, err := tarball.LayerFromReader(&archive) //nolint:staticcheck // small
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := mutate.AppendLayers(empty.Image, layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.OS, config.Architecture = "linux", "amd64"
+	if image, err = mutate.ConfigFile(image, config); err != nil {
+		t.Fatal(err)
+	}
+	tag, err := name.NewTag(registry.Host() + "/deepsky/base:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry.Login("builder", password)
+	if err := remote.Write(tag, image, remote.WithAuth(&authn.Basic{Username: "builder", Password: password})); err != nil {
+		t.Fatal(err)
+	}
+	return tag.String()
+}
+
+// inSandbox builds a Dockerfile for real, and returns what the builder printed and its exit status.
+func inSandbox(t *testing.T, dockerfile, image string, change func(*sandbox.Spec)) (output string, status int) {
+	t.Helper()
+	if err := sandbox.Available(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	spec := sandbox.Spec{
+		Args:     []string{"/kaniko/builder"},
+		Env:      []string{"KANIKO_DIR=" + kaniko.Dir, "PASSWORD=" + password, "IMAGES=" + image},
+		Programs: map[string]string{"/kaniko/builder": filepath.Join(tools, "builder"), "/kaniko/probe": filepath.Join(tools, "probe")},
+		Files: map[string]string{
+			kaniko.Marker: "", "/kaniko/context/Dockerfile": dockerfile, "/kaniko/context/page": "hello",
+		},
+	}
+	if change != nil {
+		change(&spec)
+	}
+	box, err := sandbox.New(t.TempDir(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	command, err := box.Command(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _ := command.CombinedOutput()
+	return string(out), command.ProcessState.ExitCode()
+}
+
+func TestBuilds(t *testing.T) {
+	t.Parallel()
+	image := base(t)
+	for name, row := range map[string]struct {
+		dockerfile string
+		status     int
+		want, not  []string
+	}{
+		"stages, a heredoc, a cache and a secret": {
+			"FROM " + image + " AS first\nCOPY page /made\nCOPY <<EOF /written\nby a heredoc\nEOF\n" +
+				"FROM " + image + "\nCOPY --from=first /made /written /srv/\n" +
+				"RUN --mount=type=cache,target=/cache [\"/bin/probe\", \"run\", \"--\"]\n" +
+				"RUN --mount=type=secret,id=token,target=/s [\"/bin/probe\", \"search\", \"" +
+				hex.EncodeToString([]byte("build-time-secret")) + "\"]\n",
+			0,
+			[]string{`FILE srv/made "hello"`, `FILE srv/written "by a heredoc\n"`, "LOG  FOUND /s\n", "BUILT sha256:"},
+			[]string{"FILE s ", "build-time-secret"},
+		},
+		"the third instruction fails": {
+			"FROM " + image + "\nCOPY page /page\nRUN [\"/bin/probe\", \"no\", \"such\", \"thing\"]\n", 9,
+			[]string{"ERROR Dockerfile:3: RUN ", "exit status 2"}, []string{"BUILT"},
+		},
+		"an image that is not named": {
+			"FROM " + strings.Replace(image, "base:1", "other:1", 1) + "\n", 9, nil, []string{"BUILT", password},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			output, status := inSandbox(t, row.dockerfile, image, nil)
+			if status != row.status {
+				t.Errorf("exit status %d, want %d", status, row.status)
+			}
+			for _, part := range row.want {
+				if !strings.Contains(output, part) {
+					t.Errorf("%q is missing", part)
+				}
+			}
+			for _, part := range row.not {
+				if strings.Contains(output, part) {
+					t.Errorf("%q is there", part)
+				}
+			}
+			if t.Failed() {
+				t.Log(output)
+			}
+		})
+	}
+}
+
+// TestAHostileRunFindsNoPassword: a RUN that searches all it can reach for the password of the process above it finds
+// nothing, whether the step is the first process or a shell with the password in its environment is. With the
+// protection switched off the same search finds it.
+func TestAHostileRunFindsNoPassword(t *testing.T) {
+	t.Parallel()
+	image := base(t)
+	dockerfile := "FROM " + image + "\nRUN [\"/bin/probe\", \"search\", \"" + hex.EncodeToString([]byte(password)) + "\"]\n"
+	for name, row := range map[string]struct {
+		change func(*sandbox.Spec)
+		found  bool
+	}{
+		"as first process": {nil, false},
+		"below a shell": {func(spec *sandbox.Spec) {
+			spec.Args = []string{"/kaniko/probe", "run", "/kaniko/builder", "--", "/kaniko/probe", "run", "--"}
+		}, false},
+		"control: not shielded, nothing given up": {func(spec *sandbox.Spec) {
+			spec.Env = append(spec.Env, "UNSHIELDED=true")
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			output, _ := inSandbox(t, dockerfile, image, row.change)
+			if !strings.Contains(output, "LOG  SEARCHED") || !strings.Contains(output, "BUILT sha256:") {
+				t.Fatalf("the search did not run:\n%s", output)
+			}
+			if found := strings.Contains(output, "LOG  FOUND"); found != row.found {
+				t.Errorf("found: %v, want %v\n%s", found, row.found, output)
+			}
+		})
+	}
+}
+
+func TestReadyRefusesAnOrdinaryMachine(t *testing.T) {
+	t.Parallel()
+	if err := kaniko.Ready(true); err == nil || !strings.Contains(err.Error(), "this is not Dockline's image") {
+		t.Errorf("got %v", err)
+	}
+}
