@@ -33,15 +33,8 @@ func Program() step.Program { return program(kanikoBuilder{}, "/") }
 // kanikoBuilder builds by pkg/kaniko.
 type kanikoBuilder struct{}
 
-// Ready implements builder: it looks for what only our image and the tests' sandbox have. Everything else that could
-// forbid a build is looked for by the build itself.
-func (kanikoBuilder) Ready(bool) error {
-	if _, err := os.Lstat(kaniko.Marker); err != nil || os.Getenv("KANIKO_DIR") != kaniko.Dir {
-		err := fault.New(fault.Denied, "building here: this is not Dockline's image, and a build takes over its root file system")
-		return fault.WithHint(err, "run clone-build-push in Dockline's own image")
-	}
-	return nil
-}
+// Ready implements builder.
+func (kanikoBuilder) Ready(allowPrivileged bool) error { return kaniko.Ready(allowPrivileged) }
 
 // Build implements builder.
 func (kanikoBuilder) Build(ctx context.Context, what request) (v1.Image, func(), error) {
@@ -64,7 +57,7 @@ func (kanikoBuilder) Build(ctx context.Context, what request) (v1.Image, func(),
 	image, err := kaniko.Build{
 		ContextDir: what.ContextDir, Dockerfile: path, BuildArgs: args, Target: what.Target, Platform: what.Platform,
 		Labels: what.Labels, Reproducible: what.Reproducible, Created: what.Created, Secrets: what.Secrets,
-		Repositories: what.Images, Puller: what.Pull, AllowPrivileged: what.AllowPrivileged,
+		Images: what.Images, Puller: what.Pull, AllowPrivileged: what.AllowPrivileged,
 		Log: func(line kaniko.Line) { tell(what.Runtime, line) },
 	}.Run(ctx)
 	if err != nil {

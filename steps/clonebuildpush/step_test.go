@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -371,7 +373,7 @@ func TestBuildsAWorkTree(t *testing.T) {
 // startRegistry is a registry in process that asks for a password.
 func startRegistry(t *testing.T) string {
 	t.Helper()
-	open := registry.New()
+	open := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := r.BasicAuth(); user != "pusher" || password != registryPassword {
 			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
