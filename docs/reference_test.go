@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"dockline/pkg/step"
+	"dockline/steps/clonebuildpush"
 	"dockline/steps/promote"
 	"dockline/steps/retag"
 	"dockline/steps/verify"
@@ -78,5 +79,5 @@ func compare(t *testing.T, path, want string) {
 }
 
 func programs() []step.Program {
-	return []step.Program{promote.Program(), retag.Program(), verify.Program()}
+	return []step.Program{clonebuildpush.Program(), promote.Program(), retag.Program(), verify.Program()}
 }
