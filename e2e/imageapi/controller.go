@@ -18,6 +18,9 @@ func (s *Server) controllers() []controller {
 	imports := &importController{server: s, busy: map[types.UID]bool{}, seen: map[importKey]time.Time{}, last: map[importKey]time.Time{}}
 	return []controller{
 		{"import", imports.reconcile},
+		{"trigger", (&triggerController{server: s, seen: map[triggerKey]time.Time{}}).reconcile},
+		{"rollout", (&rolloutController{server: s, progress: map[types.UID]progress{}}).reconcile},
+		{"node", (&nodeController{server: s, running: map[types.UID]*runningPod{}}).reconcile},
 	}
 }
 

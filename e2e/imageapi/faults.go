@@ -28,10 +28,11 @@ type Faults struct {
 
 	// Pull returns why the node cannot pull an image, such as "manifest unknown": its pods then wait in
 	// ImagePullBackOff. Crash returns with what message a pod's program ends right after its start: CrashLoopBackOff.
-	Pull, Crash func(image string) string
+	Pull, Crash func(image string) (message string)
 
-	// Stuck returns true for workloads whose new pods never become ready.
-	Stuck func(namespace, name string) bool
+	// Stuck returns true for workloads (by name) whose pods do not become ready. Like Pull and Crash it is for pods that
+	// no Runner runs, and is asked again at each change.
+	Stuck func(namespace, workload string) bool
 }
 
 // AbortConnection, returned by Faults.Request, breaks the connection off without an answer.

@@ -3,6 +3,7 @@ package imageapi
 import (
 	"encoding/base64"
 	"encoding/json"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -31,7 +32,7 @@ func (s *Server) AddPullSecret(namespace, name, registry, username, password str
 
 // Create stores an object as a client's POST would, whoever may. Plural names its resource, such as "deployments".
 func (s *Server) Create(plural string, object map[string]any) (map[string]any, error) {
-	copied := (&unstructured.Unstructured{Object: object}).DeepCopy()
+	copied := &unstructured.Unstructured{Object: toMap(object)}
 	created, err := s.create(resourceOf(plural), copied)
 	if err != nil {
 		return nil, err
@@ -61,7 +62,7 @@ func (s *Server) List(plural, namespace string) []map[string]any {
 // Replace stores an object as it is given, status included, over the one that is there: for states that no controller
 // here would bring about, such as those of kinds that others run. The generation is the caller's.
 func (s *Server) Replace(plural string, object map[string]any) error {
-	replaced := (&unstructured.Unstructured{Object: object}).DeepCopy()
+	replaced := &unstructured.Unstructured{Object: toMap(object)}
 	replaced.SetResourceVersion("")
 	_, err := s.store.update(resourceOf(plural), replaced)
 	return err
@@ -81,4 +82,30 @@ func resourceOf(plural string) resource {
 		}
 	}
 	panic("imageapi: no resource " + plural)
+}
+
+// Deployment is what `oc new-app -i STREAM:TAG --name=NAME` makes: one container that follows a stream tag of its
+// namespace, with a blank for an image until the trigger controller knows better. Create takes it.
+func Deployment(namespace, name, streamTag string) map[string]any {
+	stream, _, _ := strings.Cut(streamTag, ":")
+	labels := map[string]any{"deployment": name}
+	trigger, _ := json.Marshal([]any{map[string]any{ // maps of strings cannot fail
+		"from":      map[string]any{"kind": "ImageStreamTag", "name": streamTag, "namespace": namespace},
+		"fieldPath": `spec.template.spec.containers[?(@.name=="` + stream + `")].image`,
+	}})
+	return map[string]any{
+		"metadata": map[string]any{
+			"name": name, "namespace": namespace, "labels": map[string]any{"app": name},
+			"annotations": map[string]any{"image.openshift.io/triggers": string(trigger)},
+		},
+		"spec": map[string]any{
+			"replicas": 1, "selector": map[string]any{"matchLabels": labels},
+			"template": map[string]any{
+				"metadata": map[string]any{"labels": labels},
+				"spec": map[string]any{"containers": []any{map[string]any{
+					"name": stream, "image": " ", "ports": []any{map[string]any{"containerPort": 8080}},
+				}}},
+			},
+		},
+	}
 }

@@ -1,4 +1,0 @@
-package imageapi
-
-// Runner runs pods; nil only pretends.
-type Runner interface{}
