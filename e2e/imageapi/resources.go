@@ -61,17 +61,17 @@ func (r resource) apiVersion() string {
 // answerDiscovery answers the requests by which a client learns what is here, and returns whether this was one.
 func answerDiscovery(w http.ResponseWriter, r *http.Request) bool {
 	path := strings.Trim(r.URL.Path, "/")
-	switch {
-	case path == "healthz" || path == "livez" || path == "readyz":
+	switch path {
+	case "healthz", "livez", "readyz":
 		_, _ = w.Write([]byte("ok"))
-	case path == "version":
+	case "version":
 		writeJSON(w, http.StatusOK, map[string]string{"major": "1", "minor": "36", "gitVersion": "v1.36.1"})
-	case path == "api":
+	case "api":
 		writeJSON(w, http.StatusOK, metav1.APIVersions{
 			TypeMeta: metav1.TypeMeta{Kind: "APIVersions"}, Versions: []string{"v1"},
 			ServerAddressByClientCIDRs: []metav1.ServerAddressByClientCIDR{},
 		})
-	case path == "apis":
+	case "apis":
 		writeJSON(w, http.StatusOK, metav1.APIGroupList{
 			TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}, Groups: groups(),
 		})
