@@ -24,11 +24,9 @@ import (
 
 func main() {
 	kaniko.ChildMain()
-	if os.Getenv("UNSHIELDED") == "" {
-		if err := kaniko.Shield(); err != nil {
-			fmt.Println("ERROR", err)
-			os.Exit(1)
-		}
+	if err := kaniko.Shield(); err != nil {
+		fmt.Println("ERROR", err)
+		os.Exit(1)
 	}
 	if err := run(); err != nil {
 		fmt.Println("ERROR", err)
@@ -42,7 +40,7 @@ func run() error {
 	image, err := kaniko.Build{
 		ContextDir: "/kaniko/context", Dockerfile: "Dockerfile", Platform: "linux/amd64",
 		Images: strings.Fields(os.Getenv("IMAGES")), Puller: puller{os.Getenv("PASSWORD")},
-		Secrets: map[string][]byte{"token": []byte("build-time-secret")},
+		Secrets: map[string][]byte{"token": []byte(os.Getenv("BUILD_SECRET"))},
 		Labels:  map[string]string{"org.opencontainers.image.revision": "abc"},
 		Log:     func(line kaniko.Line) { fmt.Println("LOG", line.Level, line.Text) },
 	}.Run(ctx)

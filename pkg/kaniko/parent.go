@@ -43,6 +43,9 @@ func (b Build) runChild(ctx context.Context, told order) (answer outcome, err er
 	command := exec.CommandContext(ctx, "/proc/self/exe")
 	command.Args = []string{childName}
 	command.Env = append(slices.Clone(b.Environ), childEnvironment...)
+	if control != "" {
+		command.Env = append(command.Env, controlVariable+"="+os.Getenv(controlVariable))
+	}
 	command.Stdout, command.Stderr = output.write, output.write
 	command.ExtraFiles = []*os.File{orders.read, answers.write, log.write} // 3, 4 and 5 in the child
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -21,10 +21,20 @@ const childCapabilities uint64 = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 
 // lessPrivileged calls start on a thread that has given up what a RUN must not have; a process that start starts
 // inherits that. The thread ends afterwards. The warning, if any, tells what the build goes without.
 func lessPrivileged(start func() error) (warning string, err error) {
+	if without("capabilities") {
+		return "", start()
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread() // and never unlocked: the thread goes with the goroutine
+		if unix.Gettid() == unix.Getpid() {
+			// The main thread cannot end, and its capabilities are those that the kernel compares when somebody wants to
+			// read this process: had it given them up, a RUN would be its equal. While it is taken, this goes elsewhere.
+			warning, err = lessPrivileged(start)
+			runtime.UnlockOSThread()
+			return
+		}
 		if warning, err = giveUp(); err == nil {
 			err = start()
 		}
@@ -41,20 +51,25 @@ func giveUp() (warning string, err error) {
 	}
 	keep := have & childCapabilities
 	if have&(1<<unix.CAP_SETPCAP) != 0 {
-		for capability := uintptr(0); capability <= unix.CAP_LAST_CAP; capability++ {
+		for capability := uintptr(0); capability < 64; capability++ {
 			if childCapabilities&(1<<capability) != 0 {
 				continue
 			}
 			err := unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0)
-			if err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: a capability that this kernel does not know
+			if errors.Is(err, unix.EINVAL) {
+				break // the kernel knows no more; it may know more than this program does
+			}
+			if err != nil {
 				return "", fault.New(fault.Denied, "dropping capability %d from the bounding set: %w", capability, err)
 			}
 		}
 		return "", setCapabilities(keep)
 	}
 	if keep == have {
-		// One capability less is enough, and this is the one that a build misses least.
-		for _, capability := range []uint64{unix.CAP_AUDIT_WRITE, unix.CAP_NET_RAW, unix.CAP_MKNOD} {
+		// One capability less is enough, and these are what a build misses least.
+		for _, capability := range []uint64{
+			unix.CAP_AUDIT_WRITE, unix.CAP_NET_RAW, unix.CAP_NET_BIND_SERVICE, unix.CAP_MKNOD, unix.CAP_SYS_CHROOT,
+		} {
 			if keep&(1<<capability) != 0 {
 				keep &^= 1 << capability
 				break
