@@ -108,4 +108,8 @@ func (s *Server) completeRoute(route *unstructured.Unstructured) {
 	putDefault(route.Object, "Service", "spec", "to", "kind")
 	putDefault(route.Object, int64(100), "spec", "to", "weight")
 	putDefault(route.Object, "None", "spec", "wildcardPolicy")
+	put(route.Object, []any{map[string]any{
+		"host": text(route.Object, "spec", "host"), "routerName": "default", "wildcardPolicy": "None",
+		"conditions": []any{map[string]any{"type": "Admitted", "status": "True"}},
+	}}, "status", "ingress")
 }

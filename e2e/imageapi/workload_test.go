@@ -47,7 +47,9 @@ func TestRollout(t *testing.T) {
 		w.tag(version)
 		complete := "True NewReplicaSetAvailable"
 		w.until("the rollout of "+version+" is complete", func() bool {
-			return condition(w.object("deployments", "web"), "Progressing") == complete &&
+			web := w.object("deployments", "web")
+			_, ending := web["status"].(map[string]any)["terminatingReplicas"] // the old pod, after the new one is ready
+			return condition(web, "Progressing") == complete && !ending &&
 				maps.Equal(w.running(), map[string]int{w.digests[version] + " ready": 1})
 		})
 		web := w.object("deployments", "web")
