@@ -26,7 +26,14 @@ type world struct {
 
 func newWorld(t *testing.T, options imageapi.Options) *world {
 	t.Helper()
+	return newWorldWith(t, func(string) imageapi.Options { return options })
+}
+
+// newWorldWith is for options that name the registry (HOST:PORT).
+func newWorldWith(t *testing.T, optionsFor func(registry string) imageapi.Options) *world {
+	t.Helper()
 	registry := httptest.NewServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
+	options := optionsFor(strings.TrimPrefix(registry.URL, "http://"))
 	options.Namespaces = append(options.Namespaces, "dev")
 	options.Users = append(options.Users, imageapi.User{Token: "admin", Name: "admin", Rules: imageapi.Admin})
 	cluster := imageapi.New(options)

@@ -178,10 +178,10 @@ func (p *ProcessRunner) runOnce(ctx context.Context, pod Pod, dir string, image 
 		case <-ctx.Done():
 			_ = syscall.Kill(-command.Process.Pid, syscall.SIGTERM)
 			select {
-			case <-ended:
+			case <-ended: //nolint:errcheck // it was told to end, however it does
 			case <-time.After(max(min(pod.Grace, maxGrace), shortestGrace)):
 				_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL)
-				<-ended
+				<-ended //nolint:errcheck // likewise
 			}
 			return ""
 		case <-poll.C:

@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -118,6 +119,9 @@ func serve(ctx context.Context, handlers map[net.Listener]http.Handler) error {
 	}
 	stop()
 	servers.Wait()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
 	return err
 }
 
