@@ -110,8 +110,8 @@ type Base struct {
 	Digest    v1.Hash // of the manifest, or index, that the reference named at that moment
 }
 
-// Image is a built image: it reads as a v1.Image from files that Run opened and hashed, whatever happens to their
-// names afterwards. Close it when it has been pushed.
+// Image is a built image: it reads as a v1.Image from files whose content Run has checked, when no process of the build
+// was left that could change them. Close it when it has been pushed.
 type Image struct {
 	v1.Image
 
