@@ -158,7 +158,8 @@ func TestBuilds(t *testing.T) {
 			[]string{"ERROR Dockerfile:3: RUN ", "exit status 2"}, []string{"BUILT"},
 		},
 		"an image that is not named": {
-			"FROM " + strings.Replace(image, "base:1", "other:1", 1) + "\n", 9, nil, []string{"BUILT", password},
+			"FROM " + strings.Replace(image, "base:1", "other:1", 1) + "\n", 5,
+			[]string{"deepsky/other\": it is not among the images of the Dockerfile"}, []string{"BUILT", password},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

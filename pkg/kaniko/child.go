@@ -4,19 +4,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 
-	"github.com/containerd/platforms"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/osscontainertools/kaniko/pkg/config"
 	"github.com/osscontainertools/kaniko/pkg/executor"
-	"github.com/osscontainertools/kaniko/pkg/util"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 )
@@ -24,7 +24,7 @@ import (
 // ChildMain becomes the build's process when this program was started as one, and returns otherwise. It is the first
 // thing that main calls.
 func ChildMain() {
-	if os.Args[0] != childName {
+	if len(os.Args) != 1 || os.Args[0] != childName {
 		return
 	}
 	// Before anything secret arrives: a RUN runs as the same user, and must read neither our memory nor our files.
@@ -39,14 +39,13 @@ func ChildMain() {
 	if err := json.NewDecoder(orders).Decode(&told); err != nil {
 		os.Exit(1)
 	}
-	_ = orders.Close()
-	watch := &watcher{log: log}
-	answer := build(told, watch)
-	answer.Command = watch.command
-	if err := send(answers, answer); err != nil {
+	go func() {
+		_, _ = io.Copy(io.Discard, orders) // says nothing more, and ends with the parent
+		_ = killDescendants()
 		os.Exit(1)
-	}
-	os.Exit(0)
+	}()
+	watch := &watcher{log: log, answers: answers}
+	watch.answer(build(told, watch))
 }
 
 // build runs Kaniko and writes the image. It never panics: a Dockerfile that upsets Kaniko is a build that failed.
@@ -56,69 +55,43 @@ func build(told order, watch *watcher) (answer outcome) {
 			answer = outcome{Problem: fmt.Sprintf("Kaniko ended: %v", crash)}
 		}
 	}()
-	logrus.SetFormatter(watch)
-	logrus.SetOutput(watch.log)
-	// logrus.Fatal, which Kaniko's packages call, would end the process without an answer.
-	logrus.StandardLogger().ExitFunc = func(int) { panic(watch.last) }
-	if err := ready("/", config.KanikoDir, true); err != nil {
-		return outcome{Problem: err.Error()}
-	}
-	options := options(told)
-	if err := os.Chdir("/"); err != nil {
-		return outcome{Problem: err.Error()}
-	}
-	image, err := executor.DoBuild(options)
+	watch.listen()
+	digest, err := watch.run(told)
 	if err != nil {
-		answer := outcome{Problem: err.Error()}
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			answer.Status = exit.ExitCode()
-			if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-				answer.Status = 128 + int(status.Signal())
-			}
-		}
-		return answer
-	}
-	if !told.Created.IsZero() {
-		if image, err = mutate.CreatedAt(image, v1.Time{Time: told.Created}); err != nil {
-			return outcome{Problem: err.Error()}
-		}
-	}
-	digest, err := writeLayout(told.Layout, image)
-	if err != nil {
-		return outcome{Problem: err.Error()}
+		return outcome{Problem: reason(err), Status: status(err)}
 	}
 	return outcome{Digest: digest}
 }
 
-// options sets what Kaniko's own command line would: its packages' zero values are not usable.
-func options(told order) *config.KanikoOptions {
-	options := &config.KanikoOptions{
-		DockerfilePath: told.DockerfilePath, SrcContext: told.ContextDir, BuildArgs: told.BuildArgs, Labels: told.Labels,
-		SnapshotMode: "full", CustomPlatform: told.Platform, Compression: config.GZip, CompressionLevel: -1,
-		CompressedCaching: true, CacheRunLayers: true, IgnoreVarRun: true, NoPush: true, Reproducible: told.Reproducible,
-		SkipPushPermissionCheck: true, Secrets: config.SecretOptions{},
+// run has Kaniko build the image, writes it, and returns the digest of its manifest.
+func (w *watcher) run(told order) (digest string, err error) {
+	if err := ready("/", config.KanikoDir, true); err != nil {
+		return "", err
 	}
-	if options.CustomPlatform == "" {
-		options.CustomPlatform = platforms.Format(platforms.Normalize(platforms.DefaultSpec()))
+	options, err := options(told)
+	if err != nil {
+		return "", err
 	}
-	if told.Target != "" {
-		options.Target = []string{told.Target}
+	if err := os.Chdir(config.RootDir); err != nil {
+		return "", err
 	}
-	for id, value := range told.Secrets {
-		// In this process's memory alone, which a RUN cannot read; never in a file.
-		variable := "DOCKLINE_BUILD_SECRET_" + id
-		_ = os.Setenv(variable, string(value))
-		options.Secrets[id] = config.SecretOption{Type: "env", Src: variable}
+	logrus.SetLevel(logrus.ErrorLevel) // Kaniko is about to say the same again
+	w.at, err = newPosition(options)
+	logrus.SetLevel(logrus.InfoLevel)
+	if err != nil {
+		return "", err
 	}
-	options.SkipDefaultRegistryFallback = true
-	options.InsecureRegistries = []string{told.Proxy}
-	options.RegistryMaps = map[string][]string{}
-	for host, proxied := range told.Maps {
-		options.RegistryMaps[host] = []string{proxied}
+	image, err := executor.DoBuild(options)
+	if err != nil {
+		return "", err
 	}
-	util.AddToDefaultIgnoreList(util.IgnoreListEntry{Path: "/var/run"})
-	return options
+	w.at.leave()
+	if !told.Created.IsZero() {
+		if image, err = mutate.CreatedAt(image, v1.Time{Time: told.Created}); err != nil {
+			return "", err
+		}
+	}
+	return writeLayout(told.Layout, image)
 }
 
 func writeLayout(dir string, image v1.Image) (digest string, err error) {
@@ -133,30 +106,67 @@ func writeLayout(dir string, image v1.Image) (digest string, err error) {
 	return hash.String(), err
 }
 
-// watcher is Kaniko's logger: it passes each message on as a line "LEVEL TEXT", and remembers the instruction that is
-// under way, which Kaniko prints before it runs it and leaves out of its errors.
+// reason leaves out what Kaniko wraps every failure of an instruction in.
+func reason(err error) string {
+	text := err.Error()
+	for _, wrapping := range []string{"error building stage: ", "failed to execute command: ", "starting command: "} {
+		text = strings.TrimPrefix(text, wrapping)
+	}
+	return text
+}
+
+// status is the exit status of a RUN, as a shell tells it; 0 when it was not a RUN that failed.
+func status(err error) int {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return 0
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return exit.ExitCode()
+}
+
+// watcher is Kaniko's logger: it passes each message on as a line "LEVEL TEXT", and follows which instruction is under
+// way.
 type watcher struct {
-	log     *os.File
-	command string
-	last    string
+	log, answers *os.File
+	once         sync.Once
+	at           *position
+}
+
+// listen becomes Kaniko's logger.
+func (w *watcher) listen() {
+	logrus.SetFormatter(w)
+	logrus.SetOutput(w.log)
+	// logrus.Fatal, which Kaniko's packages call in whichever goroutine, would end the process without an answer.
+	logrus.AddHook(w)
+}
+
+// Levels implements logrus.Hook.
+func (w *watcher) Levels() []logrus.Level { return []logrus.Level{logrus.FatalLevel} }
+
+// Fire implements logrus.Hook.
+func (w *watcher) Fire(entry *logrus.Entry) error {
+	w.answer(outcome{Problem: entry.Message})
+	return nil
 }
 
 // Format makes a line of a message (logrus.Formatter).
 func (w *watcher) Format(entry *logrus.Entry) ([]byte, error) {
-	text := strings.Join(strings.Fields(entry.Message), " ")
-	w.last = text
-	first, _, _ := strings.Cut(text, " ")
-	if entry.Level == logrus.InfoLevel && len(first) > 2 && first == strings.ToUpper(first) && isInstruction(first) {
-		w.command = text
-	}
-	return []byte(entry.Level.String() + " " + text + "\n"), nil
+	w.at.hear(entry.Message)
+	return []byte(entry.Level.String() + " " + strings.Join(strings.Fields(entry.Message), " ") + "\n"), nil
 }
 
-func isInstruction(word string) bool {
-	switch word {
-	case "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD",
-		"RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR":
-		return true
-	}
-	return false
+// answer tells the parent how it went, once, and ends the process.
+func (w *watcher) answer(answer outcome) {
+	w.once.Do(func() {
+		if answer.Digest == "" {
+			answer.Line, answer.Command = w.at.now()
+		}
+		if err := send(w.answers, answer); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	})
 }

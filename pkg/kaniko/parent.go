@@ -5,18 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"dockline/pkg/fault"
 )
@@ -61,23 +57,36 @@ func (b Build) runChild(ctx context.Context, told order) (answer outcome, err er
 	for _, file := range []*os.File{orders.read, answers.write, log.write, output.write} {
 		_ = file.Close()
 	}
+	stop := reap(command.Process.Pid)
 	var readers sync.WaitGroup
 	readers.Go(func() { b.lines(output.read, func(line string) (string, string) { return "", line }) })
 	readers.Go(func() { b.lines(log.read, levelOf) })
-	sent := send(orders.write, told)
+	sent := json.NewEncoder(orders.write).Encode(told) // and stays open: its end tells the child that this process is gone
 	decoded := json.NewDecoder(io.LimitReader(answers.read, 1<<20)).Decode(&answer)
 	_ = command.Wait()
+	stop()
 	left := killDescendants()
+	if left != nil {
+		pipes.close() // what is left may hold the other ends for ever
+	}
 	readers.Wait()
 	switch {
 	case ctx.Err() != nil:
-		return outcome{}, context.Cause(ctx)
+		return outcome{}, interrupted(ctx)
 	case left != nil:
 		return outcome{}, left
 	case sent != nil || decoded != nil:
 		return outcome{}, fault.New(fault.BuildFailed, "the build's process ended without an answer (%s)", command.ProcessState)
 	}
 	return answer, nil
+}
+
+// interrupted is the error of a build whose context ended: context.Canceled or DeadlineExceeded, and the reason given.
+func interrupted(ctx context.Context) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, ctx.Err()) {
+		return fmt.Errorf("building: %w: %w", ctx.Err(), cause)
+	}
+	return fmt.Errorf("building: %w", ctx.Err())
 }
 
 func (b Build) lines(from io.Reader, split func(line string) (level, text string)) {
@@ -108,58 +117,6 @@ func (b Build) say(level, text string) {
 func levelOf(line string) (level, text string) {
 	level, text, _ = strings.Cut(line, " ")
 	return level, text
-}
-
-// killDescendants ends every process that the build left: they are this process's children by now, or theirs, because
-// it adopts orphans (see Shield).
-func killDescendants() error {
-	for deadline := time.Now().Add(5 * time.Second); ; {
-		left := descendants(os.Getpid())
-		for _, pid := range left {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
-		for { // an adopted process stays in the table until its end is read
-			var status unix.WaitStatus
-			if pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil); pid <= 0 || err != nil {
-				break
-			}
-		}
-		if len(left) == 0 {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fault.New(fault.Unexpected, "ending the build: %d processes are left", len(left))
-		}
-		time.Sleep(5 * time.Millisecond) // the kernel ends them in its own time
-	}
-}
-
-func descendants(of int) []int {
-	parents := map[int]int{}
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, path := range stats {
-		content, err := os.ReadFile(path) //nolint:gosec // below /proc
-		if err != nil {
-			continue // it has ended
-		}
-		// "PID (NAME) STATE PARENT …", and a name may hold anything.
-		text := string(content)
-		fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if len(fields) > 1 {
-			parents[pid], _ = strconv.Atoi(fields[1])
-		}
-	}
-	var found []int
-	for pid := range parents {
-		for ancestor, steps := parents[pid], 0; ancestor > 0 && steps < len(parents); ancestor, steps = parents[ancestor], steps+1 {
-			if ancestor == of {
-				found = append(found, pid)
-				break
-			}
-		}
-	}
-	return found
 }
 
 // pipes makes pipes and closes what is left of them.

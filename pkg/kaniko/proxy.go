@@ -3,14 +3,18 @@ package kaniko
 import (
 	"bytes"
 	"context"
-	"errors"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
+	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,32 +24,35 @@ import (
 	"dockline/pkg/fault"
 )
 
-// proxy lets the child pull the images that the Dockerfile names, and nothing else, with credentials that stay in the
-// parent. It listens on loopback, where a RUN can connect too; only the child knows the token in the paths.
+// proxy lets the child pull the images that the Dockerfile names, with credentials that stay in the parent: an HTTP
+// proxy on loopback (RFC 9110, section 7.6), whose password only the child knows, for a RUN can connect to it too. It
+// answers GET and HEAD for the manifests of the allowed repositories, and for the blobs to which these manifests refer.
 type proxy struct {
-	token    string
 	puller   Puller
+	password string
+	allowed  map[string]name.Repository // by HOST/PATH
 	listener net.Listener
 	server   *http.Server
-	hosts    []string                     // as Kaniko looks them up
-	allowed  map[string][]name.Repository // by host
 
 	mu    sync.Mutex
+	blobs map[string]int64 // by HOST/PATH@DIGEST: the sizes of those that served manifests refer to
+	parts map[string]bool  // by HOST/PATH@DIGEST: the manifests that served indexes refer to
 	bases []Base
 	cause error // why the first pull failed, for the build's own error
 }
 
 func (b Build) startProxy() (*proxy, error) {
-	p := &proxy{token: newToken(), puller: b.Puller, allowed: map[string][]name.Repository{}}
+	p := &proxy{
+		puller: b.Puller, password: rand.Text(), allowed: map[string]name.Repository{},
+		blobs: map[string]int64{}, parts: map[string]bool{},
+	}
 	for _, image := range b.Images {
 		reference, err := name.ParseReference(image, name.WeakValidation)
 		if err != nil {
 			return nil, fault.New(fault.BuildFailed, "reading the image name %q: %w", image, err)
 		}
-		host := reference.Context().RegistryStr()
-		p.allowed[host] = append(p.allowed[host], reference.Context())
+		p.allowed[reference.Context().Name()] = reference.Context()
 	}
-	p.hosts = slices.Sorted(maps.Keys(p.allowed))
 	var err error
 	p.listener, err = net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -56,7 +63,21 @@ func (b Build) startProxy() (*proxy, error) {
 	return p, nil
 }
 
-func (p *proxy) address() string { return p.listener.Addr().String() }
+// url is where the child finds the proxy, password included.
+func (p *proxy) url() string {
+	return (&url.URL{
+		Scheme: "http", User: url.UserPassword("build", p.password), Host: p.listener.Addr().String(),
+	}).String()
+}
+
+// hosts lists the registries that the proxy answers for.
+func (p *proxy) hosts() []string {
+	hosts := map[string]bool{}
+	for _, repository := range p.allowed {
+		hosts[repository.RegistryStr()] = true
+	}
+	return slices.Sorted(maps.Keys(hosts))
+}
 
 func (p *proxy) close() { _ = p.server.Close() }
 
@@ -74,70 +95,65 @@ func (p *proxy) failed() error {
 	return p.cause
 }
 
-// maps returns for each registry's host where the child finds it: "PROXY/TOKEN/INDEX".
-func (p *proxy) maps() map[string]string {
-	found := map[string]string{}
-	for i, host := range p.hosts {
-		found[host] = p.address() + "/" + p.token + "/" + strconv.Itoa(i)
-	}
-	return found
-}
+// contentPath is what clients read of a registry (distribution specification, "Pulling manifests", "Pulling blobs").
+var contentPath = regexp.MustCompile(`^/v2/(.+)/(manifests|blobs)/([^/]+)$`)
 
-// ServeHTTP answers GET and HEAD of /v2/TOKEN/INDEX/REPOSITORY/{manifests,blobs}/REFERENCE.
+// ServeHTTP answers one request of the child.
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		http.Error(w, "only pulling is possible here", http.StatusMethodNotAllowed)
-		return
+	switch {
+	case !p.knows(r):
+		w.Header().Set("Proxy-Authenticate", `Basic realm="build"`)
+		refuse(w, http.StatusProxyAuthRequired, "only the build itself is served")
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		refuse(w, http.StatusMethodNotAllowed, "only pulls are served")
+	case r.URL.Path == "/v2/":
+		// The specification's first question: yes, this is a registry.
+	default:
+		p.serve(w, r)
 	}
-	if r.URL.Path == "/v2/" {
-		return // the specification's first question: yes, this is a registry
-	}
-	rest, known := strings.CutPrefix(r.URL.Path, "/v2/"+p.token+"/")
-	index, rest, _ := strings.Cut(rest, "/")
-	number, err := strconv.Atoi(index)
-	if !known || err != nil || number < 0 || number >= len(p.hosts) {
-		http.Error(w, "not found", http.StatusNotFound)
-		return
-	}
-	for _, kind := range []string{"/manifests/", "/blobs/"} {
-		at := strings.LastIndex(rest, kind)
-		if at < 0 {
-			continue
-		}
-		repository := slices.IndexFunc(p.allowed[p.hosts[number]], func(one name.Repository) bool {
-			return one.RepositoryStr() == rest[:at]
-		})
-		if repository < 0 || p.puller == nil {
-			break
-		}
-		p.answer(w, r, kind, p.allowed[p.hosts[number]][repository], rest[at+len(kind):])
-		return
-	}
-	http.Error(w, "the Dockerfile does not name this repository", http.StatusForbidden)
 }
 
-func (p *proxy) answer(w http.ResponseWriter, r *http.Request, kind string, from name.Repository, reference string) {
+func (p *proxy) knows(r *http.Request) bool {
+	// net/http reads Basic credentials from one header only.
+	asked := http.Request{Header: http.Header{"Authorization": r.Header["Proxy-Authorization"]}}
+	_, password, _ := asked.BasicAuth()
+	return subtle.ConstantTimeCompare([]byte(password), []byte(p.password)) == 1
+}
+
+func (p *proxy) serve(w http.ResponseWriter, r *http.Request) {
+	match := contentPath.FindStringSubmatch(r.URL.Path)
+	if match == nil {
+		refuse(w, http.StatusNotFound, "only manifests and blobs are served")
+		return
+	}
+	from, allowed := p.allowed[r.URL.Host+"/"+match[1]]
+	if !allowed || p.puller == nil {
+		p.fail(r.Context(), fault.New(fault.Denied, "pulling from %q: it is not among the images of the Dockerfile",
+			r.URL.Host+"/"+match[1]))
+		refuse(w, http.StatusForbidden, "the Dockerfile does not name this repository")
+		return
+	}
 	var err error
-	if kind == "/blobs/" {
-		err = p.blob(r.Context(), w, from, reference)
+	if match[2] == "blobs" {
+		err = p.blob(w, r, from, match[3])
 	} else {
-		err = p.manifest(r.Context(), w, r.Method, from, reference)
+		err = p.manifest(w, r, from, match[3])
 	}
 	if err == nil {
 		return
 	}
-	p.mu.Lock()
-	if p.cause == nil {
-		p.cause = err
+	err = fmt.Errorf("pulling %q: %w", join(from, match[3]), err)
+	p.fail(r.Context(), err)
+	// Nothing that the child would try again: the puller has done that.
+	status := http.StatusForbidden
+	if fault.KindOf(err) == fault.NotFound {
+		status = http.StatusNotFound
 	}
-	p.mu.Unlock()
-	http.Error(w, err.Error(), statusFor(err))
+	refuse(w, status, "the image cannot be pulled")
 }
 
-func (p *proxy) manifest(
-	ctx context.Context, w http.ResponseWriter, method string, from name.Repository, reference string,
-) error {
-	mediaType, content, err := p.puller.Manifest(ctx, from, reference)
+func (p *proxy) manifest(w http.ResponseWriter, r *http.Request, from name.Repository, reference string) error {
+	mediaType, content, err := p.puller.Manifest(r.Context(), from, reference)
 	if err != nil {
 		return err
 	}
@@ -145,52 +161,82 @@ func (p *proxy) manifest(
 	if err != nil {
 		return err
 	}
-	separator := ":"
-	if strings.Contains(reference, ":") {
-		separator = "@"
-	}
-	base := Base{Reference: from.String() + separator + reference, Digest: digest}
-	p.mu.Lock()
-	if !slices.Contains(p.bases, base) {
-		p.bases = append(p.bases, base)
-	}
-	p.mu.Unlock()
+	p.note(from, reference, digest, content)
 	w.Header().Set("Content-Type", mediaType)
 	w.Header().Set("Docker-Content-Digest", digest.String())
 	w.Header().Set("Content-Length", strconv.Itoa(len(content)))
-	if method == http.MethodGet {
+	if r.Method == http.MethodGet {
 		_, _ = w.Write(content) // the child hears of a broken connection by itself
 	}
 	return nil
 }
 
-func (p *proxy) blob(ctx context.Context, w http.ResponseWriter, from name.Repository, reference string) error {
-	digest, err := v1.NewHash(reference)
-	if err != nil {
-		return fault.New(fault.NotFound, "reading the digest %q: %w", reference, err)
+// note keeps to what a manifest refers, and that it was used.
+func (p *proxy) note(from name.Repository, reference string, digest v1.Hash, content []byte) {
+	var manifest struct {
+		Config    v1.Descriptor   `json:"config"`
+		Layers    []v1.Descriptor `json:"layers"`
+		Manifests []v1.Descriptor `json:"manifests"`
 	}
-	content, size, err := p.puller.Blob(ctx, from, digest)
+	_ = json.Unmarshal(content, &manifest) // what is none refers to nothing
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, blob := range append(manifest.Layers, manifest.Config) {
+		p.blobs[join(from, blob.Digest.String())] = blob.Size
+	}
+	for _, part := range manifest.Manifests {
+		p.parts[join(from, part.Digest.String())] = true
+	}
+	base := Base{Reference: join(from, reference), Digest: digest}
+	if !p.parts[base.Reference] && !slices.Contains(p.bases, base) { // of an index's part, the index is the base
+		p.bases = append(p.bases, base)
+	}
+}
+
+func (p *proxy) blob(w http.ResponseWriter, r *http.Request, from name.Repository, reference string) error {
+	p.mu.Lock()
+	size, known := p.blobs[join(from, reference)]
+	p.mu.Unlock()
+	digest, err := v1.NewHash(reference)
+	if err != nil || !known {
+		return fault.New(fault.NotFound, "no manifest that was pulled refers to it")
+	}
+	if r.Method == http.MethodHead {
+		w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+		return nil
+	}
+	content, _, err := p.puller.Blob(r.Context(), from, digest)
 	if err != nil {
 		return err
 	}
 	defer content.Close()
-	if size >= 0 {
-		w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
-	}
+	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
 	if _, err := io.Copy(w, content); err != nil {
+		p.fail(r.Context(), fmt.Errorf("pulling %q: %w", join(from, reference), err))
 		panic(http.ErrAbortHandler) // half of a blob must not look whole
 	}
 	return nil
 }
 
-func statusFor(err error) int {
-	switch {
-	case errors.Is(err, context.Canceled):
-		return http.StatusServiceUnavailable
-	case fault.KindOf(err) == fault.NotFound:
-		return http.StatusNotFound
-	case fault.KindOf(err) == fault.Denied:
-		return http.StatusForbidden
+// fail keeps the first failure that is not the child's own going away.
+func (p *proxy) fail(asked context.Context, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cause == nil && asked.Err() == nil {
+		p.cause = err
 	}
-	return http.StatusBadGateway
+}
+
+// refuse answers in the form of the distribution specification ("Error Codes").
+func refuse(w http.ResponseWriter, status int, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{"errors": []map[string]string{{"code": "DENIED", "message": message}}})
+}
+
+func join(from name.Repository, reference string) string {
+	if _, err := v1.NewHash(reference); err == nil {
+		return from.Name() + "@" + reference
+	}
+	return from.Name() + ":" + reference
 }

@@ -2,8 +2,6 @@ package kaniko
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,16 +29,17 @@ type order struct {
 	Secrets        map[string][]byte
 	Created        time.Time
 	Reproducible   bool
-	Maps           map[string]string // registry host → "PROXY/TOKEN/INDEX"
-	Proxy          string            // host:port
-	Layout         string            // folder for the image
+	Proxy          string   // the parent's address, with the password
+	Hosts          []string // the registries that are asked through it
+	Layout         string   // folder for the image
 }
 
 // outcome is what the child answers, through a pipe that it alone holds.
 type outcome struct {
 	Digest  string
 	Problem string // what failed, in Kaniko's words
-	Command string // the instruction that was under way
+	Line    int    // of the instruction that was under way, 0 for none
+	Command string // that instruction, as Kaniko prints it
 	Status  int    // of a RUN that failed
 }
 
@@ -76,8 +75,8 @@ func (b Build) Run(ctx context.Context) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cause := proxy.failed(); answer.Digest == "" && cause != nil {
-		return nil, fmt.Errorf("pulling a base image: %w", cause)
+	if cause := proxy.failed(); answer.Digest == "" && answer.Status == 0 && cause != nil {
+		return nil, cause
 	}
 	if answer.Digest == "" {
 		return nil, failure(filepath.Base(told.DockerfilePath), text, answer)
@@ -99,7 +98,7 @@ func (b Build) order(work string, proxy *proxy) order {
 	told := order{
 		ContextDir: b.ContextDir, DockerfilePath: b.dockerfile(), BuildArgs: b.BuildArgs, Target: b.Target,
 		Platform: b.Platform, Secrets: b.Secrets, Created: b.Created, Reproducible: b.Reproducible,
-		Maps: proxy.maps(), Proxy: proxy.address(), Layout: filepath.Join(work, "image"),
+		Proxy: proxy.url(), Hosts: proxy.hosts(), Layout: filepath.Join(work, "image"),
 	}
 	for _, key := range slices.Sorted(maps.Keys(b.Labels)) {
 		told.Labels = append(told.Labels, key+"="+b.Labels[key])
@@ -114,14 +113,11 @@ func (b Build) dockerfile() string {
 	return filepath.Join(b.ContextDir, b.Dockerfile)
 }
 
-// failure tells a build's failure with the instruction that was under way, and its line.
+// failure tells why a build failed: with the instruction that was under way, and its line.
 func failure(name string, text []byte, answer outcome) error {
 	where := ""
-	if answer.Command != "" {
-		where = answer.Command + ": "
-		if line := lineOf(text, answer.Command); line > 0 {
-			where = fmt.Sprintf("%s:%d: %s", name, line, where)
-		}
+	if answer.Line > 0 {
+		where = fmt.Sprintf("%s:%d: %s: ", name, answer.Line, instruction(text, answer))
 	}
 	if answer.Status != 0 {
 		return fault.New(fault.BuildFailed, "%sexit status %d", where, answer.Status)
@@ -129,25 +125,22 @@ func failure(name string, text []byte, answer outcome) error {
 	return fault.New(fault.BuildFailed, "%s%s", where, answer.Problem)
 }
 
-// lineOf finds an instruction as Kaniko prints it in the Dockerfile's text: its first word and what follows it.
-func lineOf(dockerfile []byte, command string) int {
-	wanted := strings.Join(strings.Fields(command), " ")
-	number := 0
-	for line := range strings.Lines(string(dockerfile)) {
-		number++
-		text := strings.TrimSuffix(strings.Join(strings.Fields(line), " "), " \\")
-		first, _, _ := strings.Cut(text, " ")
-		if text != "" && !strings.HasPrefix(text, "#") && len(text) > len(first) && strings.HasPrefix(wanted, text) {
-			return number
-		}
-	}
-	return 0
-}
+// longestInstruction is what is shown of an instruction: the line says where the rest is.
+const longestInstruction = 80
 
-func newToken() string {
-	token := make([]byte, 16)
-	_, _ = rand.Read(token) // never fails (crypto/rand)
-	return hex.EncodeToString(token)
+// instruction returns the instruction as the Dockerfile writes it, in one line.
+func instruction(dockerfile []byte, answer outcome) string {
+	lines := strings.Split(string(dockerfile), "\n")
+	shown := answer.Command // of a base image's ONBUILD, which the Dockerfile does not hold
+	word, _, _ := strings.Cut(shown, " ")
+	if answer.Line <= len(lines) && strings.HasPrefix(strings.ToUpper(strings.TrimSpace(lines[answer.Line-1])), word) {
+		shown = lines[answer.Line-1]
+	}
+	shown = strings.Join(strings.Fields(shown), " ")
+	if runes := []rune(shown); len(runes) > longestInstruction {
+		return string(runes[:longestInstruction]) + "…"
+	}
+	return shown
 }
 
 func send(to io.WriteCloser, value any) error {
