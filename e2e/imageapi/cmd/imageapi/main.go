@@ -9,6 +9,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -25,7 +26,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:])
+	err := run(ctx, os.Args[1:], os.Stdout)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "imageapi:", err)
@@ -66,7 +67,7 @@ func parse(args []string) (settings, error) {
 	return s, nil
 }
 
-func run(ctx context.Context, args []string) error {
+func run(ctx context.Context, args []string, stdout io.Writer) error {
 	s, err := parse(args)
 	if err != nil {
 		return err
@@ -98,7 +99,7 @@ func run(ctx context.Context, args []string) error {
 		scheme = "https"
 		api = tls.NewListener(api, &tls.Config{Certificates: []tls.Certificate{*certificate}, MinVersion: tls.VersionTLS12})
 	}
-	fmt.Printf("api %s://%s\nrouter http://%s\n", scheme, api.Addr(), routes.Addr())
+	fmt.Fprintf(stdout, "api %s://%s\nrouter http://%s\n", scheme, api.Addr(), routes.Addr())
 	return serve(ctx, map[net.Listener]http.Handler{api: cluster, routes: cluster.Router()})
 }
 
