@@ -59,6 +59,11 @@ func enter(plan inner) error {
 		unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("mounting /proc: %w", err)
 	}
+	if !plan.Capable {
+		if err := readOnly(filepath.Join(plan.Root, "proc/sys")); err != nil {
+			return err
+		}
+	}
 	if err := mountDevices(filepath.Join(plan.Root, "dev")); err != nil {
 		return err
 	}
@@ -86,6 +91,18 @@ func enter(plan inner) error {
 		}
 	}
 	return fmt.Errorf("starting %q: %w", plan.Args[0], unix.Exec(plan.Args[0], plan.Args, os.Environ()))
+}
+
+// readOnly has a folder read-only, as engines do with /proc/sys but in a privileged container.
+func readOnly(path string) error {
+	if err := unix.Mount(path, path, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("mounting %q: %w", path, err)
+	}
+	const flags = unix.MS_BIND | unix.MS_REMOUNT | unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	if err := unix.Mount("", path, "", flags, ""); err != nil {
+		return fmt.Errorf("making %q read-only: %w", path, err)
+	}
+	return nil
 }
 
 func mountDevices(dev string) error {

@@ -139,6 +139,10 @@ func Available() error {
 }
 
 func write(path string, content io.Reader, mode fs.FileMode) error {
+	// A process that is forked now, by whichever goroutine, would hold the file open for writing until it is another
+	// program, and keep this one from being started ("text file busy").
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // a root file system
 		return err
 	}

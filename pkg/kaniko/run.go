@@ -51,6 +51,9 @@ func (b Build) Run(ctx context.Context) (*Image, error) {
 	if err := Ready(b.AllowPrivileged); err != nil {
 		return nil, err
 	}
+	if err := b.checkContext(); err != nil {
+		return nil, err
+	}
 	proxy, err := b.startProxy()
 	if err != nil {
 		return nil, err
@@ -92,6 +95,22 @@ func (b Build) Run(ctx context.Context) (*Image, error) {
 	keep = true
 	image.Bases, image.work = proxy.used(), work
 	return image, nil
+}
+
+// checkContext refuses a build context that Kaniko would delete with the root file system, or take for a part of it.
+func (b Build) checkContext() error {
+	around, err := look("/")
+	if err != nil {
+		return fault.New(fault.Unexpected, "looking where the build context lies: %w", err)
+	}
+	if real, err := filepath.EvalSymlinks(b.ContextDir); err != nil {
+		return fault.New(fault.BuildFailed, "reading the build context: %w", err)
+	} else if !below(real, Dir) && mountOf(real, around.mounts).point == "/" {
+		return fault.WithHint(
+			fault.New(fault.Refused, "refusing to build: the context %q lies on the file system that the build replaces", b.ContextDir),
+			"mount it, or put it below "+Dir)
+	}
+	return nil
 }
 
 func (b Build) order(work string, proxy *proxy) order {
