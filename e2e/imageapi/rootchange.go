@@ -17,24 +17,25 @@ const (
 	rootByNamespace                   // in a user namespace we may
 )
 
-// findRootChange tries out what the kernel allows, with a harmless program: ourselves asking for nothing.
+// findRootChange returns the best way that is allowed here.
 func findRootChange() rootChange {
 	for _, change := range []rootChange{rootByChroot, rootByNamespace} {
-		if change == rootByChroot && os.Geteuid() != 0 {
-			continue
-		}
-		probe, err := exec.LookPath("true")
-		if err != nil {
-			return rootBySelf
-		}
-		// The probe's root is the machine's own, so that it needs no files of its own.
-		command := &exec.Cmd{Path: probe, Args: []string{"true"}, SysProcAttr: &syscall.SysProcAttr{}}
-		change.apply(command, "/", defaultRunAs)
-		if command.Run() == nil {
+		if change.allowed() {
 			return change
 		}
 	}
 	return rootBySelf
+}
+
+// allowed tries it out on a harmless program, whose new root is the old one, so that it needs no files of its own.
+func (c rootChange) allowed() bool {
+	harmless, err := exec.LookPath("true")
+	if err != nil {
+		return c == rootBySelf
+	}
+	command := &exec.Cmd{Path: harmless, Args: []string{"true"}, SysProcAttr: &syscall.SysProcAttr{}}
+	c.apply(command, "/", defaultRunAs)
+	return command.Run() == nil
 }
 
 // apply changes a command that was prepared as if root were its root already.
