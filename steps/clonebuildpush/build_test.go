@@ -9,11 +9,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
@@ -28,59 +30,101 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestRealBuildOfTheSampleService clones, builds and pushes both versions of the sample service with the real program
-// in a sandbox: the base image comes from the registry with the password, and goes back there.
-func TestRealBuildOfTheSampleService(t *testing.T) {
-	t.Parallel()
+// The programs of the real builds, each compiled once.
+var programs = sync.OnceValues(func() (map[string][]byte, error) {
+	out := map[string][]byte{}
+	for _, pkg := range []string{"cmd/clone-build-push", "e2e/baseimage/stamp", "e2e/baseimage/sabotage", "e2e/probe"} {
+		program, err := baseimage.Program(context.Background(), "dockline/"+pkg)
+		if err != nil {
+			return nil, err
+		}
+		out[filepath.Base(pkg)] = program
+	}
+	return out, nil
+})
+
+var account = remote.WithAuth(&authn.Basic{Username: "pusher", Password: registryPassword})
+
+// newRealStage is a stage whose registry has a base image, with the programs stamp and sabotage, and files that are
+// cloned from the Git server.
+func newRealStage(t *testing.T, files map[string]string) (*stage, string) {
+	t.Helper()
 	requireSandbox(t)
+	compiled, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := newStage(t)
-	files := gitserver.Files{}
-	for _, version := range []string{"1.0", "1.1"} {
-		for _, file := range []string{"Dockerfile", "index.html"} {
-			dir := "hello_v" + version
-			text, err := os.ReadFile(filepath.Join("..", "..", "e2e", "hello", dir, file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			files[dir+"/"+file] = gitserver.File{Content: string(text)}
+	base, err := baseimage.Pack(
+		baseimage.File{Path: "/bin/stamp", Content: compiled["stamp"]},
+		baseimage.File{Path: "/bin/sabotage", Content: compiled["sabotage"]},
+		baseimage.File{Path: "/srv/version.txt", Mode: 0o644, Content: []byte("none\n")},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(s.reference("web", "1"), base, account); err != nil {
+		t.Fatal(err)
+	}
+	hash, err := gitserver.Commit(s.repo, "develop", "To be built", gitserver.Text(files))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, hash
+}
+
+func (s *stage) reference(image, tag string) name.Reference {
+	s.t.Helper()
+	reference, err := name.ParseReference(s.registry+"/deepsky/"+image+":"+tag, name.Insecure)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return reference
+}
+
+// pushed reads deepsky/hello back from the registry: the image, and its files by path.
+func (s *stage) pushed(tag string) (v1.Image, map[string]string) {
+	s.t.Helper()
+	image, err := remote.Image(s.reference("hello", tag), account)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	content := extract(s.t, mutate.Extract(image))
+	for path, text := range content {
+		if strings.Contains(text, registryPassword) || strings.Contains(text, gitPassword) || strings.Contains(path, ".git") {
+			s.t.Errorf("%s does not belong into the image", path)
 		}
 	}
-	hash, err := gitserver.Commit(s.repo, "develop", "The sample service", files)
-	if err != nil {
-		t.Fatal(err)
-	}
-	base, err := baseimage.Web(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	account := remote.WithAuth(&authn.Basic{Username: "pusher", Password: registryPassword})
-	reference, err := name.ParseReference(s.registry+"/deepsky/web:1", name.Insecure)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := remote.Write(reference, base, account); err != nil {
-		t.Fatal(err)
-	}
-	program, err := baseimage.Program(t.Context(), "dockline/cmd/clone-build-push")
-	if err != nil {
-		t.Fatal(err)
-	}
+	return image, content
+}
 
+// TestRealBuildOfTheSampleService clones, builds and pushes both versions of the sample service with the real program
+// in a sandbox: the base image comes from the registry with the password, and the image goes back there.
+func TestRealBuildOfTheSampleService(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{}
+	for _, path := range []string{"hello_v1.0/Dockerfile", "hello_v1.0/index.html", "hello_v1.1/Dockerfile", "hello_v1.1/index.html"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", "e2e", "hello", path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[path] = string(text)
+	}
+	s, hash := newRealStage(t, files)
 	for version, want := range map[string]string{
 		"1.0": "Hello World! I'm using the version 1.0", "1.1": "Hello World! I'm using version 1.1.",
 	} {
 		results := t.TempDir()
-		output := s.runInSandbox(program, results, map[string]string{
+		status, output := s.runInSandbox(nil, results, map[string]string{
 			"IMAGE": "deepsky/hello:" + version, "CONTEXT_DIR": "hello_v" + version,
 			"BUILD_ARGS": "BASE=" + s.registry + "/deepsky/web:1",
 		})
-		pushed, err := name.ParseReference(s.registry+"/deepsky/hello:"+version, name.Insecure)
-		if err != nil {
-			t.Fatal(err)
+		if status != 0 {
+			t.Fatalf("exit status %d:\n%s", status, output)
 		}
-		image, err := remote.Image(pushed, account)
-		if err != nil {
-			t.Fatalf("%v\n%s", err, output)
+		image, content := s.pushed(version)
+		if !strings.Contains(content["srv/index.html"], want) || content["srv/version.txt"] != version+"\n" {
+			t.Errorf("%s: page %q, stamp %q", version, content["srv/index.html"], content["srv/version.txt"])
 		}
 		config, err := image.ConfigFile()
 		if err != nil {
@@ -89,33 +133,126 @@ func TestRealBuildOfTheSampleService(t *testing.T) {
 		if got := config.Config.Labels[labelRevision]; got != hash {
 			t.Errorf("%s: revision label is %q, want %q", version, got, hash)
 		}
-		content := extract(t, mutate.Extract(image))
-		if !strings.Contains(content["srv/index.html"], want) || content["srv/version.txt"] != version+"\n" {
-			t.Errorf("%s: page %q, stamp %q", version, content["srv/index.html"], content["srv/version.txt"])
+		digest, err := image.Digest()
+		if err != nil {
+			t.Fatal(err)
 		}
-		for path, text := range content {
-			if strings.Contains(text, registryPassword) || strings.Contains(text, gitPassword) || strings.Contains(path, ".git") {
-				t.Errorf("%s: %s does not belong into the image", version, path)
-			}
-		}
-		digest, _ := image.Digest()
-		written, err := os.ReadFile(filepath.Join(results, "IMAGE_DIGEST"))
-		if err != nil || string(written) != digest.String() {
-			t.Errorf("%s: result is %q (%v), want %q", version, written, err, digest)
+		if written := readResult(results, "IMAGE_DIGEST"); written != digest.String() {
+			t.Errorf("%s: result is %q, want %q", version, written, digest)
 		}
 	}
 }
 
-// runInSandbox runs the program as a container engine would run our image, and returns what it wrote.
-func (s *stage) runInSandbox(program []byte, results string, changes map[string]string) string {
+// TestRealBuildsSayWhatBuildKitWouldSay has what Kaniko by itself would build differently, and the pre-flight's
+// rewriting or a switch sets right.
+func TestRealBuildsSayWhatBuildKitWouldSay(t *testing.T) {
+	t.Parallel()
+	s, _ := newRealStage(t, map[string]string{"page": "hello", "Dockerfile": strings.Join([]string{
+		"ARG BASE",
+		"FROM $BASE",
+		`SHELL ["/bin/stamp", "/srv/script.txt"]`,
+		"RUN <<'EOF'",
+		"x=1; echo $x `y` \\z",
+		"EOF",
+		"ENV NAME=environment",
+		"ARG NAME=argument",
+		"COPY page /srv/$NAME.txt",
+		"COPY <<'END' /srv/literal.txt",
+		"$NAME",
+		"END",
+	}, "\n") + "\n"})
+	status, output := s.runInSandbox(nil, t.TempDir(), map[string]string{
+		"CONTEXT_DIR": "", "BUILD_ARGS": "BASE=" + s.registry + "/deepsky/web:1",
+	})
+	if status != 0 {
+		t.Fatalf("exit status %d:\n%s", status, output)
+	}
+	_, content := s.pushed("1.0")
+	for path, want := range map[string]string{
+		"srv/script.txt": "x=1; echo $x `y` \\z\n\n", "srv/argument.txt": "hello", "srv/literal.txt": "$NAME\n",
+	} {
+		if content[path] != want {
+			t.Errorf("%s is %q, want %q", path, content[path], want)
+		}
+	}
+}
+
+func TestRealBuildThatFailsInItsThirdInstruction(t *testing.T) {
+	t.Parallel()
+	s, _ := newRealStage(t, map[string]string{
+		"page": "hello", "Dockerfile": "ARG BASE\nFROM $BASE\nCOPY page /srv/\nRUN [\"/bin/stamp\", \"/no/such/dir/x\"]\n",
+	})
+	results := t.TempDir()
+	status, output := s.runInSandbox(nil, results, map[string]string{
+		"CONTEXT_DIR": "", "BUILD_ARGS": "BASE=" + s.registry + "/deepsky/web:1",
+	})
+	lines := strings.Split(strings.TrimSpace(output), "\n")
+	if last := lines[len(lines)-1]; status != 9 || !strings.Contains(last, "Dockerfile:4: RUN") || !strings.Contains(last, "exit status 1") {
+		t.Errorf("exit status %d:\n%s", status, output)
+	}
+	if s.digest("1.0") != "" || readResult(results, "IMAGE_DIGEST") != "" {
+		t.Error("a failed build left an image or a result")
+	}
+}
+
+// TestSabotageChangesNothingForThePush has a RUN that rewrites hosts, certificates and results, and leaves a daemon
+// that goes on doing so. The registry is reached by a name that /etc/hosts decides.
+func TestSabotageChangesNothingForThePush(t *testing.T) {
+	t.Parallel()
+	s, hash := newRealStage(t, map[string]string{"Dockerfile": "ARG BASE\nFROM $BASE\nRUN [\"/bin/sabotage\"]\n"})
+	_, port, _ := strings.Cut(s.registry, ":")
+	results := t.TempDir()
+	// The step as one command of a shell, which tells afterwards what is left running.
+	shell := []string{"/kaniko/bin/probe", "run", "/kaniko/bin/clone-build-push", "--", "/kaniko/bin/sabotage", "left"}
+	status, output := s.runInSandbox(shell, results, map[string]string{
+		"CONTEXT_DIR": "", "REGISTRY": "localhost:" + port, "BUILD_ARGS": "BASE=localhost:" + port + "/deepsky/web:1",
+	})
+	if status != 0 || !strings.Contains(output, "LEFT 0") {
+		t.Errorf("exit status %d, want no daemon left:\n%s", status, output)
+	}
+	_, content := s.pushed("commit-" + hash)
+	if content["etc/hosts"] != "127.0.0.66 localhost\n" || readResult(results, "heartbeat") != "alive" {
+		t.Errorf("the sabotage did not take place: /etc/hosts is %q", content["etc/hosts"])
+	}
+	if content["etc/passwd"] != "root:x:0:0:root:/root:/bin/sh\n" {
+		t.Errorf("/etc/passwd is %q", content["etc/passwd"])
+	}
+	if got := readResult(results, "IMAGE_DIGEST"); got != s.digest("1.0") || got == "" {
+		t.Errorf("result is %q, want %q", got, s.digest("1.0"))
+	}
+	if info, err := os.Lstat(filepath.Join(results, "IMAGE_URL")); err != nil || !info.Mode().IsRegular() {
+		t.Errorf("IMAGE_URL was written through a link: %v, %v", info, err)
+	}
+}
+
+// runInSandbox runs args, by default the program alone, as a container engine would run our image. It returns the exit
+// status and what was written.
+func (s *stage) runInSandbox(args []string, results string, changes map[string]string) (int, string) {
 	s.t.Helper()
-	path := filepath.Join(s.t.TempDir(), "clone-build-push")
-	if err := os.WriteFile(path, program, 0o700); err != nil { //nolint:gosec // it is to be run
+	compiled, err := programs()
+	if err != nil {
 		s.t.Fatal(err)
+	}
+	if args == nil {
+		args = []string{"/kaniko/bin/clone-build-push"}
 	}
 	ca, err := os.ReadFile(s.env["GIT_CA_FILE"])
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	spec := sandbox.Spec{
+		Args:     args,
+		Programs: map[string]string{},
+		Files:    map[string]string{kaniko.Marker: "", "/kaniko/git-ca.pem": string(ca)},
+		Binds:    map[string]string{"/results": results},
+	}
+	outside := s.t.TempDir()
+	for _, name := range []string{"clone-build-push", "probe", "sabotage"} {
+		path := filepath.Join(outside, name)
+		if err := os.WriteFile(path, compiled[name], 0o700); err != nil { //nolint:gosec // it is to be run
+			s.t.Fatal(err)
+		}
+		spec.Programs["/kaniko/bin/"+name] = path
 	}
 	environment := map[string]string{}
 	for _, from := range []map[string]string{s.env, {
@@ -124,12 +261,6 @@ func (s *stage) runInSandbox(program []byte, results string, changes map[string]
 		for name, value := range from {
 			environment[name] = value
 		}
-	}
-	spec := sandbox.Spec{
-		Args:     []string{"/kaniko/bin/clone-build-push"},
-		Programs: map[string]string{"/kaniko/bin/clone-build-push": path},
-		Files:    map[string]string{kaniko.Marker: "", "/kaniko/git-ca.pem": string(ca)},
-		Binds:    map[string]string{"/results": results},
 	}
 	for name, value := range environment {
 		spec.Env = append(spec.Env, name+"="+value)
@@ -145,17 +276,13 @@ func (s *stage) runInSandbox(program []byte, results string, changes map[string]
 		s.t.Fatal(err)
 	}
 	output, err := command.CombinedOutput()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		s.t.Fatal(err)
-	}
-	if err != nil {
-		s.t.Fatalf("%v\n%s", err, output)
 	}
 	if strings.Contains(string(output), registryPassword) || strings.Contains(string(output), gitPassword) {
 		s.t.Errorf("the output shows a secret:\n%s", output)
 	}
-	return string(output)
+	return command.ProcessState.ExitCode(), string(output)
 }
 
 func requireSandbox(t *testing.T) {
@@ -168,6 +295,11 @@ func requireSandbox(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Skipf("NO REAL BUILD IS TESTED: %v", err)
+}
+
+func readResult(dir, name string) string {
+	text, _ := os.ReadFile(filepath.Join(dir, name))
+	return string(text)
 }
 
 // extract reads a flattened image: path to content.

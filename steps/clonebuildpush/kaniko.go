@@ -36,6 +36,14 @@ type kanikoBuilder struct{}
 // Ready implements builder.
 func (kanikoBuilder) Ready(allowPrivileged bool) error { return kaniko.Ready(allowPrivileged) }
 
+// standard switches on what Kaniko v1.27.5 leaves off for the sake of its old users, and every other builder does:
+// files are copied as root's whatever the USER, an ARG goes before an ENV that stands above it, a base image's
+// annotations are not the image's own, and hard links stay links.
+var standard = []string{
+	"FF_KANIKO_COPY_AS_ROOT=1", "FF_KANIKO_COPY_CHMOD_ON_IMPLICIT_DIRS=1", "FF_KANIKO_BUILDKIT_ARG_ENV_PRECEDENCE=1",
+	"FF_KANIKO_NO_PROPAGATE_ANNOTATIONS=1", "FF_KANIKO_OCI_SCRATCH_BASE=1", "FF_KANIKO_PRESERVE_HARDLINKS=1",
+}
+
 // Build implements builder.
 func (kanikoBuilder) Build(ctx context.Context, what request) (v1.Image, func(), error) {
 	dir, err := os.MkdirTemp(kaniko.Dir, "dockerfile-")
@@ -57,7 +65,7 @@ func (kanikoBuilder) Build(ctx context.Context, what request) (v1.Image, func(),
 	image, err := kaniko.Build{
 		ContextDir: what.ContextDir, Dockerfile: path, BuildArgs: args, Target: what.Target, Platform: what.Platform,
 		Labels: what.Labels, Reproducible: what.Reproducible, Created: what.Created, Secrets: what.Secrets,
-		Images: what.Images, Puller: what.Pull, AllowPrivileged: what.AllowPrivileged,
+		Images: what.Images, Environ: standard, Puller: what.Pull, AllowPrivileged: what.AllowPrivileged,
 		Log: func(line kaniko.Line) { tell(what.Runtime, line) },
 	}.Run(ctx)
 	if err != nil {
