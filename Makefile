@@ -7,13 +7,17 @@ VERSION ?=
 LDFLAGS := -s -w $(if $(VERSION),-X dockline/pkg/step.version=$(VERSION))
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint docs
+.PHONY: help build demo test lint docs
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build the step programs, static, into bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+demo: ## tell the whole story from Git to production, on real servers on this machine
+	@mkdir -p .build && CGO_ENABLED=0 $(GO) build -trimpath -o .build/demo ./e2e/demo
+	@.build/demo
 
 test: ## run the tests (with the race detector where there is a C compiler; CI requires one)
 	@if [ -z "$(RACE)" ]; then echo "NO C COMPILER: the tests run without the race detector" >&2; \

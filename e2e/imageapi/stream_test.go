@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
 
+	"dockline/e2e/certificate"
 	"dockline/e2e/imageapi"
 )
 
@@ -222,19 +223,23 @@ func TestIndex(t *testing.T) {
 	}
 }
 
-// TestTLS reads the API over TLS with the certificate that the program makes.
+// TestTLS reads the API over TLS with a certificate as the demo makes it.
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	certificate, ca, err := imageapi.SelfSigned()
+	made, err := certificate.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	served, err := made.TLS()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cluster := imageapi.New(imageapi.Options{Users: []imageapi.User{{Token: "admin", Name: "admin", Rules: imageapi.Admin}}})
 	server := httptest.NewUnstartedServer(cluster)
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{served}}
 	server.StartTLS()
 	t.Cleanup(func() { cluster.Close(); server.Close() })
-	namespaces := dynamicClient(t, server.URL, ca)
+	namespaces := dynamicClient(t, server.URL, made.CertificatePEM)
 	if _, err := namespaces.List(t.Context(), listAll); err != nil {
 		t.Error(err)
 	}

@@ -104,6 +104,7 @@ func (r Report) table(to io.Writer) {
 	for _, loose := range r.Loose {
 		row("no image trigger", loose)
 	}
+	_ = w.Flush() // the checks have columns of their own
 	for _, check := range r.Checks {
 		row(check.Name, string(check.Status), check.Found)
 	}

@@ -38,7 +38,7 @@ func main() {
 type settings struct {
 	api, router, namespaces, users, registryCA, insecure, domain string
 
-	tlsCA, dir, runner                  string
+	certificate, key, dir, runner       string
 	schedule, importDelay, triggerDelay time.Duration
 }
 
@@ -49,7 +49,8 @@ func parse(args []string) (settings, error) {
 	flags.StringVar(&s.router, "router", "127.0.0.1:0", "loopback address of the routes: by Host, or as /NAMESPACE/ROUTE/")
 	flags.StringVar(&s.namespaces, "namespaces", "", "namespaces to begin with, separated by commas")
 	flags.StringVar(&s.users, "users", "", "YAML file with a list of users: token, name, rules (verbs, resources, namespaces, names)")
-	flags.StringVar(&s.tlsCA, "tls-ca", "", "serve the API over TLS with a new certificate, and write what to trust to this file")
+	flags.StringVar(&s.certificate, "certificate", "", "TLS certificate of the API (PEM); empty means plain http")
+	flags.StringVar(&s.key, "key", "", "the certificate's key (PEM)")
 	flags.StringVar(&s.registryCA, "registry-ca", "", "PEM file with certificates to trust in registries")
 	flags.StringVar(&s.insecure, "insecure-registries", "", "registries that the node reads over plain http, separated by commas")
 	flags.StringVar(&s.domain, "route-domain", "apps.test", "domain of the routes' hosts")
@@ -77,10 +78,6 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	defer cleanUp()
-	certificate, err := s.certificate()
-	if err != nil {
-		return err
-	}
 	api, err := imageapi.Listen(s.api)
 	if err != nil {
 		return err
@@ -95,9 +92,13 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	cluster := imageapi.New(options)
 	defer cluster.Close()
 	scheme := "http"
-	if certificate != nil {
+	if s.certificate != "" {
+		certificate, err := tls.LoadX509KeyPair(s.certificate, s.key)
+		if err != nil {
+			return err
+		}
 		scheme = "https"
-		api = tls.NewListener(api, &tls.Config{Certificates: []tls.Certificate{*certificate}, MinVersion: tls.VersionTLS12})
+		api = tls.NewListener(api, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
 	}
 	fmt.Fprintf(stdout, "api %s://%s\nrouter http://%s\n", scheme, api.Addr(), routes.Addr())
 	return serve(ctx, map[net.Listener]http.Handler{api: cluster, routes: cluster.Router()})
@@ -171,18 +172,6 @@ func (s settings) options() (options imageapi.Options, cleanUp func(), err error
 		Dir: dir, RegistryCA: options.RegistryCA, Insecure: split(s.insecure), Output: os.Stderr,
 	}
 	return options, cleanUp, nil
-}
-
-// certificate returns a new certificate after its CA was written, or nil for plain http.
-func (s settings) certificate() (*tls.Certificate, error) {
-	if s.tlsCA == "" {
-		return nil, nil
-	}
-	certificate, ca, err := imageapi.SelfSigned()
-	if err != nil {
-		return nil, err
-	}
-	return &certificate, os.WriteFile(s.tlsCA, ca, 0o644)
 }
 
 func split(list string) []string {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"dockline/e2e/certificate"
 )
 
 // TestRun starts the program as the demo does, over TLS, and ends it as a signal would.
@@ -28,7 +30,14 @@ func TestRun(t *testing.T) {
 `), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ca := filepath.Join(dir, "ca.pem")
+	made, err := certificate.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, key, err := made.Write(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	pods := filepath.Join(dir, "pods")
 	if err := os.Mkdir(pods, 0o700); err != nil {
 		t.Fatal(err)
@@ -38,7 +47,7 @@ func TestRun(t *testing.T) {
 	read, write := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, []string{"-namespaces", "dev,prod", "-users", users, "-tls-ca", ca, "-dir", pods}, write)
+		ended <- run(ctx, []string{"-namespaces", "dev,prod", "-users", users, "-certificate", public, "-key", key, "-dir", pods}, write)
 		write.Close()
 	}()
 	addresses := map[string]string{}
@@ -51,10 +60,7 @@ func TestRun(t *testing.T) {
 		t.Fatalf("the program printed %v and ended: %v", addresses, <-ended)
 	}
 	trusted := x509.NewCertPool()
-	data, err := os.ReadFile(ca)
-	if err != nil || !trusted.AppendCertsFromPEM(data) {
-		t.Fatalf("the CA is %q, %v", data, err)
-	}
+	trusted.AppendCertsFromPEM(made.CertificatePEM)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}}, Timeout: 10 * time.Second}
 	for _, test := range []struct {
 		url  string
@@ -97,6 +103,7 @@ func TestRefused(t *testing.T) {
 		"no such runner":             {"-runner", "docker"},
 		"a file that is not there":   {"-users", "nowhere.yaml"},
 		"a flag that does not exist": {"-nothing"},
+		"a certificate without key":  {"-runner", "none", "-certificate", "nowhere.pem"},
 	} {
 		t.Run(description, func(t *testing.T) {
 			if description != "nobody could come in" {

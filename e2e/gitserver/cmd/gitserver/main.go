@@ -1,8 +1,8 @@
 // Command gitserver serves the bare repositories of a directory over HTTP until it is told to stop:
 //
-//	gitserver -root DIR -listen 127.0.0.1:0 -username USER
+//	gitserver -root DIR -listen 127.0.0.1:0 -username USER -certificate FILE -key FILE
 //
-// The password, if any, comes from GITSERVER_PASSWORD. The first line of its output is its URL.
+// The password, if any, comes from PASSWORD. The first line of its output is its URL.
 package main
 
 import (
@@ -32,11 +32,13 @@ func main() {
 func run(ctx context.Context) error {
 	root := flag.String("root", ".", "directory of the bare repositories")
 	listen := flag.String("listen", "127.0.0.1:0", "address to listen on")
-	user := flag.String("username", "git", "user name to ask for, when GITSERVER_PASSWORD is set")
+	user := flag.String("username", "git", "user name to ask for, when PASSWORD is set")
+	certificate := flag.String("certificate", "", "TLS certificate (PEM); empty means plain http")
+	key := flag.String("key", "", "the certificate's key (PEM)")
 	flag.Parse()
 
 	handler, err := gitserver.Handler(gitserver.Options{
-		Root: *root, Username: *user, Password: os.Getenv("GITSERVER_PASSWORD"),
+		Root: *root, Username: *user, Password: os.Getenv("PASSWORD"),
 	})
 	if err != nil {
 		return err
@@ -46,12 +48,15 @@ func run(ctx context.Context) error {
 		return err
 	}
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-	go func() {
-		<-ctx.Done()
-		_ = server.Close()
-	}()
-	fmt.Println("http://" + listener.Addr().String())
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	context.AfterFunc(ctx, func() { _ = server.Close() })
+	if *certificate != "" {
+		fmt.Println("https://" + listener.Addr().String())
+		err = server.ServeTLS(listener, *certificate, *key)
+	} else {
+		fmt.Println("http://" + listener.Addr().String())
+		err = server.Serve(listener)
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
