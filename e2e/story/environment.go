@@ -18,10 +18,11 @@ type Environment struct {
 	Namespace string // the tag is called like it: hello-app:dev in dev
 	API       string // the cluster's address
 	Router    string // the routes' address
+	Token     string // of the account that has the rights that retag and verify need
 
-	registry     *Registry // that it pulls from
-	token, admin string
-	client       *http.Client
+	registry *Registry // that it pulls from
+	admin    string    // token of who may do everything
+	client   *http.Client
 }
 
 func (e *Environment) name() string { return e.Namespace + "/" + appName + ":" + e.Namespace }
@@ -33,14 +34,14 @@ func (e *Environment) URL() string { return e.Router + "/" + e.Namespace + "/" +
 func (e *Environment) variables() with {
 	return with{
 		"NAMESPACE": e.Namespace, "STREAM_TAG": appName + ":" + e.Namespace,
-		"KUBE_SERVER": e.API, "KUBE_TOKEN": e.token, "KUBE_CA_FILE": caFile,
+		"KUBE_SERVER": e.API, "KUBE_TOKEN": e.Token, "KUBE_CA_FILE": caFile,
 	}
 }
 
 // account has the rights that retag and verify need in the namespace, and no others.
 func (e *Environment) account() imageapi.User {
 	in := []string{e.Namespace}
-	return imageapi.User{Token: e.token, Name: "system:serviceaccount:" + e.Namespace + ":dockline", Rules: []imageapi.Rule{
+	return imageapi.User{Token: e.Token, Name: "system:serviceaccount:" + e.Namespace + ":dockline", Rules: []imageapi.Rule{
 		{Namespaces: in, Resources: []string{"imagestreams"}, Verbs: []string{"get", "watch"}},
 		{Namespaces: in, Resources: []string{"imagestreamtags"}, Verbs: []string{"create", "update"}},
 		{Namespaces: in, Resources: []string{"imagestreamimports"}, Verbs: []string{"create"}},
@@ -57,7 +58,7 @@ func (e *Environment) account() imageapi.User {
 // addPullSecret lets the namespace pull from its registry.
 func (e *Environment) addPullSecret(ctx context.Context) error {
 	file, err := json.Marshal(map[string]any{"auths": map[string]any{
-		e.registry.Host: map[string]string{"username": e.registry.username, "password": e.registry.password},
+		e.registry.Host: map[string]string{"username": e.registry.Username, "password": e.registry.Password},
 	}})
 	if err != nil {
 		return err
@@ -133,8 +134,8 @@ func (e *Environment) stream(ctx context.Context) (tagState, error) {
 	return found, nil
 }
 
-// page fetches the service's page.
-func (e *Environment) page(ctx context.Context) (string, error) {
+// Page fetches the service's page.
+func (e *Environment) Page(ctx context.Context) (string, error) {
 	text, err := ask(ctx, e.client, http.MethodGet, e.URL(), "", nil, http.StatusOK)
 	return string(text), err
 }
@@ -220,9 +221,9 @@ func (e *Environment) pods(name string, digest *string) Fact {
 // shows wants the service's page to say a text.
 func (e *Environment) shows(name, text string) Fact {
 	return Fact{name, PageOf{e}, func(ctx context.Context) error {
-		page, err := e.page(ctx)
-		if err == nil && heading(page) != text {
-			return different(heading(page), text)
+		page, err := e.Page(ctx)
+		if err == nil && Heading(page) != text {
+			return different(Heading(page), text)
 		}
 		return err
 	}}

@@ -151,7 +151,7 @@ func (f *falsifier) falsify(ctx context.Context, fact Fact) (restore, error) {
 		return f.falsifyPage(ctx, about.Environment)
 	case Output:
 		length := f.world.output.Len()
-		f.world.output.WriteString("token=" + f.world.Prod.token)
+		f.world.output.WriteString("token=" + f.world.Prod.Token)
 		return func() error { f.world.output.Truncate(length); return nil }, nil
 	}
 	return nil, fmt.Errorf("nobody knows how to falsify a %T", fact.About)
@@ -177,7 +177,7 @@ func (f *falsifier) falsifyTag(ctx context.Context, about TagOf) (restore, error
 	if err != nil {
 		return nil, err
 	}
-	digest, err := r.digest(ctx, about.Tag)
+	digest, err := r.Digest(ctx, about.Tag)
 	if err != nil {
 		return nil, err
 	}
@@ -228,11 +228,11 @@ func falsifyBlobs(ctx context.Context, about BlobsOf) (restore, error) {
 		return nil, err
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodDelete,
-		"https://"+r.Host+"/v2/"+imageName+"/blobs/"+digest.String(), nil)
+		"https://"+r.Host+"/v2/"+ImageName+"/blobs/"+digest.String(), nil)
 	if err != nil {
 		return nil, err
 	}
-	request.SetBasicAuth(r.username, r.password)
+	request.SetBasicAuth(r.Username, r.Password)
 	response, err := r.client.Do(request)
 	if err != nil {
 		return nil, err
@@ -310,7 +310,7 @@ func (f *falsifier) falsifyPage(ctx context.Context, e *Environment) (restore, e
 	if err := lead("impostor"); err != nil {
 		return nil, err
 	}
-	if page, err := e.page(ctx); err != nil || !strings.Contains(page, "version.txt") {
+	if page, err := e.Page(ctx); err != nil || !strings.Contains(page, "version.txt") {
 		return nil, fmt.Errorf("the impostor shows %q, %w", page, err)
 	}
 	return func() error { return lead(appName) }, nil
@@ -322,12 +322,12 @@ func (e *Environment) startImpostor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := e.registry.push(ctx, baseName, base); err != nil {
+	if err := e.registry.push(ctx, BaseName, base); err != nil {
 		return err
 	}
 	labels := map[string]any{"deployment": "impostor"}
 	container := map[string]any{
-		"name": "impostor", "image": e.registry.Host + "/" + baseName, "command": []any{"/bin/serve", "/srv"},
+		"name": "impostor", "image": e.registry.Host + "/" + BaseName, "command": []any{"/bin/serve", "/srv"},
 		"ports": []any{map[string]any{"containerPort": 8080}},
 	}
 	for path, object := range map[string]map[string]any{

@@ -38,7 +38,7 @@ func (s *story) patchRetagged(ctx context.Context) error {
 		return err
 	}
 	judged, err := s.verify(ctx, s.world.Dev, with{
-		"EXPECT_IMAGE": imageName + ":1.1", "EXPECT_DIGEST": s.patch2, "TIMEOUT": "",
+		"EXPECT_IMAGE": ImageName + ":1.1", "EXPECT_DIGEST": s.patch2, "TIMEOUT": "",
 	})
 	if err != nil {
 		return err
@@ -123,7 +123,7 @@ func (s *story) describe(ctx context.Context) error {
 		facts := []Fact{
 			ended(name+" is described", described, 0),
 			handedOn(name+": nothing was judged", described, "VERDICT", "described"),
-			prints(name+": it tells where the tag was tagged from", described, environment.registry.Host+"/"+imageName+":1.1"),
+			prints(name+": it tells where the tag was tagged from", described, environment.registry.Host+"/"+ImageName+":1.1"),
 			prints(name+": it tells the digest", described, s.patch2),
 			environment.remembers(name+"'s history is what happened", environment.history),
 		}

@@ -16,23 +16,23 @@ import (
 
 // Registry is one of the story's registries. What it holds is read with another client than Dockline's.
 type Registry struct {
-	Host string
+	Host               string
+	Username, Password string
 
-	username, password string
-	client             *http.Client
+	client *http.Client
 }
 
 // variables are those by which a step reaches the registry, without a side's prefix.
 func (r *Registry) variables() with {
 	return with{
-		"REGISTRY": r.Host, "REGISTRY_USERNAME": r.username, "REGISTRY_PASSWORD": r.password, "REGISTRY_CA_FILE": caFile,
+		"REGISTRY": r.Host, "REGISTRY_USERNAME": r.Username, "REGISTRY_PASSWORD": r.Password, "REGISTRY_CA_FILE": caFile,
 	}
 }
 
 func (r *Registry) options(ctx context.Context) []remote.Option {
 	return []remote.Option{
 		remote.WithContext(ctx), remote.WithTransport(r.client.Transport),
-		remote.WithAuth(&authn.Basic{Username: r.username, Password: r.password}),
+		remote.WithAuth(&authn.Basic{Username: r.Username, Password: r.Password}),
 	}
 }
 
@@ -45,11 +45,11 @@ func (r *Registry) push(ctx context.Context, image string, content v1.Image) err
 }
 
 func (r *Registry) tag(tag string) (name.Tag, error) {
-	return name.NewTag(r.Host + "/" + imageName + ":" + tag)
+	return name.NewTag(r.Host + "/" + ImageName + ":" + tag)
 }
 
-// digest returns what the service's tag stands for, "" where it is not there.
-func (r *Registry) digest(ctx context.Context, tag string) (string, error) {
+// Digest returns what the service's tag stands for, "" where it is not there.
+func (r *Registry) Digest(ctx context.Context, tag string) (string, error) {
 	reference, err := r.tag(tag)
 	if err != nil {
 		return "", err
@@ -75,7 +75,7 @@ func (r *Registry) image(ctx context.Context, tag string) (v1.Image, error) {
 // holds wants the service's tag to stand for a digest.
 func (r *Registry) holds(name, tag string, digest *string) Fact {
 	return Fact{name, TagOf{r, tag}, func(ctx context.Context) error {
-		got, err := r.digest(ctx, tag)
+		got, err := r.Digest(ctx, tag)
 		if err == nil && (got != *digest || got == "") {
 			return different(got, *digest)
 		}
@@ -86,7 +86,7 @@ func (r *Registry) holds(name, tag string, digest *string) Fact {
 // lacks wants the service's tag not to be there.
 func (r *Registry) lacks(name, tag string) Fact {
 	return Fact{name, TagOf{r, tag}, func(ctx context.Context) error {
-		got, err := r.digest(ctx, tag)
+		got, err := r.Digest(ctx, tag)
 		if err == nil && got != "" {
 			return fmt.Errorf("it is there: %s", got)
 		}

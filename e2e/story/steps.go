@@ -32,9 +32,9 @@ func (s *story) build(ctx context.Context, version string) (*Outcome, error) {
 	testing := s.world.Testing
 	return s.run(ctx, "clone-build-push", with{
 		"GIT_URL": s.world.gitURL, "GIT_REVISION": "develop", "GIT_USERNAME": gitUser, "GIT_PASSWORD": s.world.gitPassword,
-		"GIT_CA_FILE": caFile, "CONTEXT_DIR": "hello_v" + version, "IMAGE": imageName + ":" + version,
-		"BUILD_ARGS": "BASE=" + testing.Host + "/" + baseName,
-		"REGISTRY":   testing.Host, "REGISTRY_USERNAME": testing.username, "REGISTRY_PASSWORD": testing.password,
+		"GIT_CA_FILE": caFile, "CONTEXT_DIR": "hello_v" + version, "IMAGE": ImageName + ":" + version,
+		"BUILD_ARGS": "BASE=" + testing.Host + "/" + BaseName,
+		"REGISTRY":   testing.Host, "REGISTRY_USERNAME": testing.Username, "REGISTRY_PASSWORD": testing.Password,
 		"REGISTRY_CA_FILE": caFile,
 	}, nil)
 }
@@ -55,18 +55,18 @@ func (s *story) buildPatch(ctx context.Context, message, page string, digest *st
 func (s *story) promote(ctx context.Context, version, digest string, special with) (*Outcome, error) {
 	from, to := s.world.Testing, s.world.Production
 	return s.run(ctx, "promote", with{
-		"IMAGE": imageName + ":" + version, "DIGEST": digest, "REQUIRE": "DIGEST",
-		"SOURCE_REGISTRY": from.Host, "SOURCE_REGISTRY_USERNAME": from.username,
-		"SOURCE_REGISTRY_PASSWORD": from.password, "SOURCE_REGISTRY_CA_FILE": caFile,
-		"TARGET_REGISTRY": to.Host, "TARGET_REGISTRY_USERNAME": to.username,
-		"TARGET_REGISTRY_PASSWORD": to.password, "TARGET_REGISTRY_CA_FILE": caFile,
+		"IMAGE": ImageName + ":" + version, "DIGEST": digest, "REQUIRE": "DIGEST",
+		"SOURCE_REGISTRY": from.Host, "SOURCE_REGISTRY_USERNAME": from.Username,
+		"SOURCE_REGISTRY_PASSWORD": from.Password, "SOURCE_REGISTRY_CA_FILE": caFile,
+		"TARGET_REGISTRY": to.Host, "TARGET_REGISTRY_USERNAME": to.Username,
+		"TARGET_REGISTRY_PASSWORD": to.Password, "TARGET_REGISTRY_CA_FILE": caFile,
 	}, special)
 }
 
 // retag has an environment's tag pointed at a version in its registry.
 func (s *story) retag(ctx context.Context, in *Environment, version, digest string, special with) (*Outcome, error) {
 	usual := in.variables()
-	maps.Copy(usual, with{"IMAGE": imageName + ":" + version, "DIGEST": digest, "REQUIRE": "DIGEST"})
+	maps.Copy(usual, with{"IMAGE": ImageName + ":" + version, "DIGEST": digest, "REQUIRE": "DIGEST"})
 	maps.Copy(usual, in.registry.variables())
 	return s.run(ctx, "retag", usual, special)
 }
@@ -81,7 +81,7 @@ func (s *story) verify(ctx context.Context, in *Environment, special with) (*Out
 // runs verifies that an environment runs an image and shows its page, and looks for itself whether that is so.
 func (s *story) runs(ctx context.Context, in *Environment, version string, digest *string, page string) error {
 	judged, err := s.verify(ctx, in, with{
-		"EXPECT_IMAGE": imageName + ":" + version, "EXPECT_DIGEST": *digest, "REQUIRE": "EXPECT_DIGEST",
+		"EXPECT_IMAGE": ImageName + ":" + version, "EXPECT_DIGEST": *digest, "REQUIRE": "EXPECT_DIGEST",
 		"URL": in.URL(), "EXPECT_TEXT": page,
 	})
 	if err != nil {

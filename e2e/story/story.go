@@ -8,8 +8,8 @@ import (
 	"fmt"
 )
 
-// The story's image. Both registries know it by this name.
-const imageName = "deepsky/awl-deepsky-hello"
+// ImageName is the name of the story's image in both registries.
+const ImageName = "deepsky/awl-deepsky-hello"
 
 // The pages of the sample service, as its versions and its two patches say it.
 const (

@@ -84,12 +84,12 @@ func (t *Teller) table(ctx context.Context, world *World) error {
 		if err != nil {
 			return err
 		}
-		page, err := environment.page(ctx)
+		page, err := environment.Page(ctx)
 		if err != nil {
 			return err
 		}
-		_, version, _ := strings.Cut(stream.from(), imageName+":")
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", environment.name(), version, stream.digest(), heading(page))
+		_, version, _ := strings.Cut(stream.from(), ImageName+":")
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", environment.name(), version, stream.digest(), Heading(page))
 	}
 	return table.Flush()
 }

@@ -44,7 +44,7 @@ type World struct {
 
 const (
 	gitUser  = "developer"
-	baseName = "deepsky/awl-deepsky-web:1"
+	BaseName = "deepsky/awl-deepsky-web:1"
 	appName  = "hello-app"
 )
 
@@ -94,7 +94,7 @@ func Open(ctx context.Context, programs, dir string) (_ *World, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return w, w.Testing.push(ctx, baseName, base)
+	return w, w.Testing.push(ctx, BaseName, base)
 }
 
 // Close stops all servers, the latest first.
@@ -116,9 +116,9 @@ func (w *World) serve(ctx context.Context, lines int, environment []string, prog
 }
 
 func (w *World) openRegistry(ctx context.Context, programs, name string, secure []string) (*Registry, error) {
-	r := &Registry{username: name + "-robot", password: rand.Text(), client: w.client}
-	lines, err := w.serve(ctx, 1, []string{"PASSWORD=" + r.password}, filepath.Join(programs, "registry"),
-		append([]string{"-root", filepath.Join(w.dir, name), "-username", r.username}, secure...)...)
+	r := &Registry{Username: name + "-robot", Password: rand.Text(), client: w.client}
+	lines, err := w.serve(ctx, 1, []string{"PASSWORD=" + r.Password}, filepath.Join(programs, "registry"),
+		append([]string{"-root", filepath.Join(w.dir, name), "-username", r.Username}, secure...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -129,8 +129,8 @@ func (w *World) openRegistry(ctx context.Context, programs, name string, secure 
 // openCluster starts the cluster with a namespace, a pull secret and an account for each environment.
 func (w *World) openCluster(ctx context.Context, programs string, secure []string) error {
 	admin := rand.Text()
-	w.Dev = &Environment{Namespace: "dev", registry: w.Testing, token: rand.Text(), admin: admin, client: w.client}
-	w.Prod = &Environment{Namespace: "prod", registry: w.Production, token: rand.Text(), admin: admin, client: w.client}
+	w.Dev = &Environment{Namespace: "dev", registry: w.Testing, Token: rand.Text(), admin: admin, client: w.client}
+	w.Prod = &Environment{Namespace: "prod", registry: w.Production, Token: rand.Text(), admin: admin, client: w.client}
 	accounts, err := yaml.Marshal([]imageapi.User{w.Dev.account(), w.Prod.account()})
 	if err != nil {
 		return err
@@ -169,7 +169,7 @@ func (w *World) commit(message string, service hello) (string, error) {
 				return err
 			}
 			text, err := sample.Files.ReadFile(path)
-			page := heading(string(text))
+			page := Heading(string(text))
 			files[path] = strings.ReplaceAll(string(text), "<h1>"+page+"</h1>", "<h1>"+service[version]+"</h1>")
 			return err
 		})
@@ -180,8 +180,8 @@ func (w *World) commit(message string, service hello) (string, error) {
 	return gitserver.Commit(filepath.Join(w.dir, "git", "hello.git"), "develop", message, gitserver.Text(files))
 }
 
-// heading is what a page says: the text of its first h1.
-func heading(page string) string {
+// Heading is what a page says: the text of its first h1.
+func Heading(page string) string {
 	_, rest, _ := strings.Cut(page, "<h1>")
 	text, _, found := strings.Cut(rest, "</h1>")
 	if !found {
@@ -198,8 +198,8 @@ func (w *World) remember(o *Outcome) {
 func (w *World) kept(name string) Fact {
 	return Fact{name, Output{}, func(context.Context) error {
 		for what, secret := range map[string]string{
-			"the password of testing": w.Testing.password, "the password of production": w.Production.password,
-			"the password of Git": w.gitPassword, "dev's token": w.Dev.token, "prod's token": w.Prod.token,
+			"the password of testing": w.Testing.Password, "the password of production": w.Production.Password,
+			"the password of Git": w.gitPassword, "dev's token": w.Dev.Token, "prod's token": w.Prod.Token,
 		} {
 			if strings.Contains(w.output.String(), secret) {
 				return fmt.Errorf("%s is in it", what)
