@@ -27,7 +27,7 @@ const largestManifest = 8 << 20
 func OpenLayout(dir string, digest v1.Hash) (*Image, error) {
 	blobs, err := os.OpenFile(dir, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return nil, fault.New(fault.Unexpected, "opening the built image: %w", err)
+		return nil, fault.New(fault.BuildFailed, "opening the built image: %w", err)
 	}
 	image, err := readLayout(blobs, digest)
 	if err != nil {

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -64,37 +62,8 @@ func (r *runner) runClone(ctx context.Context, rt *step.Runtime) (step.Outcome, 
 	return step.Outcome{Report: report{}.of(from)}, nil
 }
 
-// registryAddresses looks up a registry to which a password may go without TLS: PHASE=push must not, because the
-// containers of a pod share /etc/hosts, and a RUN can rewrite it.
-func (r *runner) registryAddresses(ctx context.Context) (map[string][]string, error) {
-	if r.Address == "" || !r.Insecure {
-		return nil, nil
-	}
-	host, err := registryHost(r.Address)
-	if err != nil {
-		return nil, err
-	}
-	pinned := newPins()
-	if _, err := pinned.addresses(ctx, host); err != nil {
-		return nil, fault.At(side, fault.New(fault.Unavailable, "looking up %q: %w", host, err))
-	}
-	return pinned.known, nil
-}
-
-func registryHost(address string) (string, error) {
-	opened, err := registry.Open(registry.Config{Address: address, Side: side})
-	if err != nil {
-		return "", err
-	}
-	host, _, err := net.SplitHostPort(opened.Host())
-	if err != nil {
-		host = strings.Trim(opened.Host(), "[]")
-	}
-	return host, nil
-}
-
 // runBuild builds what PHASE=clone has left, and leaves the image in IMAGE_DIR. It builds nothing where it may read the
-// registry and finds the image of this very commit.
+// registry and finds the image of a Git tag's commit.
 func (r *runner) runBuild(ctx context.Context, rt *step.Runtime) (outcome step.Outcome, err error) {
 	told, from, err := readCheckout(r.CheckoutDir)
 	if err != nil {
@@ -131,26 +100,32 @@ func (r *runner) runBuild(ctx context.Context, rt *step.Runtime) (outcome step.O
 	}
 	result := handedImage{Image: what.Image.String()}
 	if existing != nil {
-		rt.Log.Info().Str("digest", existing.Digest.String()).Str("tag", what.CommitTag).
-			Msg("the image of this very commit is there: it is not built again")
 		result.Digest = existing.Digest.String()
-	} else {
-		built, err := r.build(ctx, rt, access, what, from, filepath.Join(r.ImageDir, layoutName))
-		if err != nil {
-			return step.Outcome{}, err
-		}
-		defer built.close()
-		digest, err := built.image.Digest()
-		if err != nil {
-			return step.Outcome{}, fmt.Errorf("reading the image that was built: %w", err)
-		}
-		rt.Log.Info().Str("digest", digest.String()).Msg("built")
-		result.Digest, result.Built, result.Labels, result.Warnings = digest.String(), true, what.Labels, built.warnings
+	} else if err := r.buildInto(ctx, rt, access, what, from, &result); err != nil {
+		return step.Outcome{}, err
 	}
+	rt.Log.Info().Str("digest", result.Digest).Bool("built", result.Built).Msg("the image is left to PHASE=push")
 	details := report{
 		Image: result.Image, Digest: result.Digest, Built: result.Built, Labels: result.Labels, Warnings: result.Warnings,
 	}
 	return step.Outcome{Report: details.of(from)}, key.write(result)
+}
+
+// buildInto builds, leaves the image in IMAGE_DIR, and tells of it.
+func (r *runner) buildInto(
+	ctx context.Context, rt *step.Runtime, access registry.Config, what plan, from source, told *handedImage,
+) error {
+	built, err := r.build(ctx, rt, access, what, from, filepath.Join(r.ImageDir, layoutName))
+	if err != nil {
+		return err
+	}
+	defer built.close()
+	digest, err := built.image.Digest()
+	if err != nil {
+		return fmt.Errorf("reading the image that was built: %w", err)
+	}
+	told.Digest, told.Built, told.Labels, told.Warnings = digest.String(), true, what.Labels, built.warnings
+	return nil
 }
 
 // lookForExisting is findExisting for a build that may read the registry or not. What it cannot find out costs a build,
@@ -224,27 +199,6 @@ func (r *runner) runPush(ctx context.Context, rt *step.Runtime) (step.Outcome, e
 	}
 	return r.publish(ctx, rt, target, what, from, manifest,
 		report{Built: true, Labels: result.Labels, Warnings: result.Warnings})
-}
-
-// openPinnedTarget opens the repository that is pushed to. Without TLS, which would tell another host from the registry,
-// it is reached at the addresses that it had before the build.
-func (r *runner) openPinnedTarget(rt *step.Runtime, told checkout) (*registry.Repository, func(), error) {
-	access, err := r.Registry.Access(rt, side)
-	if err != nil {
-		return nil, nil, err
-	}
-	if r.Insecure {
-		host, err := registryHost(r.Address)
-		if err != nil {
-			return nil, nil, err
-		}
-		if net.ParseIP(host) == nil && len(told.Addresses[host]) == 0 {
-			err := fault.New(fault.Refused, "looking up %q: a RUN may have decided where it leads to, and nothing would notice without TLS", host)
-			return nil, nil, fault.WithHint(fault.At(side, err), "give REGISTRY and REGISTRY_INSECURE to PHASE=clone too, which looks it up before")
-		}
-		access.Dial = pinnedTo(told.Addresses).Dial
-	}
-	return openTarget(access, r.Image, rt)
 }
 
 // openHanded opens the image that PHASE=build has left.

@@ -206,6 +206,12 @@ func TestAPhaseOutOfItsTurn(t *testing.T) {
 			p.phase(phaseBuild)
 			p.builder.err = nil
 		}, phaseBuild, nil, 0, ""},
+		{"a build after one that was interrupted", func(p *pod) {
+			p.mustDo(phaseClone)
+			p.builder.err = context.Canceled
+			p.phase(phaseBuild)
+			p.builder.err = nil
+		}, phaseBuild, nil, 0, ""},
 		{"a build after one that was killed", func(p *pod) {
 			p.mustDo(phaseClone)
 			_ = os.Remove(filepath.Join(p.image, sealName))
@@ -345,6 +351,9 @@ func TestAnImageThatWasChangedAfterTheBuild(t *testing.T) {
 			p.commit("one")
 			p.mustDo(phaseClone, phaseBuild)
 			blobs, _ := filepath.Glob(filepath.Join(p.image, layoutName, "blobs", "sha256", "*"))
+			if len(blobs) == 0 {
+				t.Fatal("no blobs")
+			}
 			for _, blob := range blobs {
 				if err := os.Remove(blob); err != nil {
 					t.Fatal(err)
