@@ -12,10 +12,11 @@ import (
 
 // inner is what the first process inside is told.
 type inner struct {
-	Root    string
-	Args    []string
-	Binds   map[string]string
-	Capable bool
+	Root     string
+	Args     []string
+	Binds    map[string]string
+	ReadOnly map[string]string
+	Capable  bool
 }
 
 // defaultCapabilities are those of a container that an engine starts without further options.
@@ -60,7 +61,8 @@ func enter(plan inner) error {
 		return fmt.Errorf("mounting /proc: %w", err)
 	}
 	if !plan.Capable {
-		if err := readOnly(filepath.Join(plan.Root, "proc/sys")); err != nil {
+		sys := filepath.Join(plan.Root, "proc/sys")
+		if err := readOnly(sys, sys); err != nil {
 			return err
 		}
 	}
@@ -70,6 +72,11 @@ func enter(plan inner) error {
 	for inside, outside := range plan.Binds {
 		if err := unix.Mount(outside, filepath.Join(plan.Root, inside), "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("mounting %q: %w", inside, err)
+		}
+	}
+	for inside, outside := range plan.ReadOnly {
+		if err := readOnly(outside, filepath.Join(plan.Root, inside)); err != nil {
+			return err
 		}
 	}
 	// The old root is put out of reach altogether: a build that deletes its root file system deletes only this one.
@@ -93,9 +100,9 @@ func enter(plan inner) error {
 	return fmt.Errorf("starting %q: %w", plan.Args[0], unix.Exec(plan.Args[0], plan.Args, os.Environ()))
 }
 
-// readOnly has a folder read-only, as engines do with /proc/sys but in a privileged container.
-func readOnly(path string) error {
-	if err := unix.Mount(path, path, "", unix.MS_BIND, ""); err != nil {
+// readOnly mounts a folder for reading only, as engines do with /proc/sys but in a privileged container.
+func readOnly(from, path string) error {
+	if err := unix.Mount(from, path, "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("mounting %q: %w", path, err)
 	}
 	const flags = unix.MS_BIND | unix.MS_REMOUNT | unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC

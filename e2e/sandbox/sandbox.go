@@ -33,6 +33,8 @@ type Spec struct {
 	Programs map[string]string // path inside → static program outside, copied
 	Files    map[string]string // path inside → content
 	Binds    map[string]string // folder inside → folder outside, shared with the host for reading and writing
+	// ReadOnly is Binds for reading only.
+	ReadOnly map[string]string
 	// Capable leaves every capability, as a privileged container has them. The default is a default container's set.
 	Capable bool
 }
@@ -73,9 +75,11 @@ func New(dir string, spec Spec) (*Sandbox, error) {
 			return nil, err
 		}
 	}
-	for path := range spec.Binds {
-		if err := os.MkdirAll(filepath.Join(dir, path), 0o755); err != nil { //nolint:gosec // a mount point
-			return nil, err
+	for _, binds := range []map[string]string{spec.Binds, spec.ReadOnly} {
+		for path := range binds {
+			if err := os.MkdirAll(filepath.Join(dir, path), 0o755); err != nil { //nolint:gosec // a mount point
+				return nil, err
+			}
 		}
 	}
 	return &Sandbox{root: dir, spec: spec}, nil
@@ -86,7 +90,9 @@ func (s *Sandbox) Root() string { return s.root }
 
 // Command returns the command that runs the program inside. When it ends, or ctx does, every process inside has ended.
 func (s *Sandbox) Command(ctx context.Context) (*exec.Cmd, error) {
-	plan, err := json.Marshal(inner{Root: s.root, Args: s.spec.Args, Binds: s.spec.Binds, Capable: s.spec.Capable})
+	plan, err := json.Marshal(inner{
+		Root: s.root, Args: s.spec.Args, Binds: s.spec.Binds, ReadOnly: s.spec.ReadOnly, Capable: s.spec.Capable,
+	})
 	if err != nil {
 		return nil, err
 	}

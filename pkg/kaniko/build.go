@@ -77,6 +77,13 @@ type Build struct {
 	// does not see it in its own environment. No credential belongs here.
 	Environ []string
 
+	// Layout is the folder that the image is left in, as an OCI layout, for OpenLayout in another process. It must not be
+	// there yet, and lies below Dir or on a mount. The default is one of its own that goes when the Image is closed.
+	Layout string
+
+	// ReadOnly are folders that no RUN must be able to change, since somebody trusts what they hold after the build.
+	ReadOnly []string
+
 	// AllowPrivileged builds even where the credentials cannot be kept from a RUN: in a privileged container, or with
 	// the socket of a container engine mounted.
 	AllowPrivileged bool

@@ -19,20 +19,23 @@ import (
 // wait for a disk; those that multiply faster than they are killed are not waited for longer.
 const endLimit = 4 * time.Second
 
+// ErrLeft is in the chain of the error of a build that may have left processes, so that nothing on disk can be trusted to
+// stay as it is.
+var ErrLeft = errors.New("processes of the build are left")
+
 // killDescendants ends every process of which this one is an ancestor, and returns when none is left. A daemon that
-// left its parent is found too, because this process adopts orphans (see Shield). An error means that some are left, so
-// that nothing on disk can be trusted to stay as it is.
+// left its parent is found too, because this process adopts orphans (see Shield). Its errors have ErrLeft in the chain.
 func killDescendants() error {
 	for deadline := time.Now().Add(endLimit); ; {
 		left, err := descendants(os.Getpid())
 		if err != nil {
-			return fault.New(fault.Unexpected, "looking for processes that the build left: %w", err)
+			return fault.New(fault.Unexpected, "%w, or cannot be looked for: %w", ErrLeft, err)
 		}
 		if len(left) == 0 {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fault.New(fault.BuildFailed, "ending the build: %d of its processes cannot be killed", len(left))
+			return fault.New(fault.BuildFailed, "ending the build: %w: %d cannot be killed", ErrLeft, len(left))
 		}
 		for _, pid := range left {
 			_ = unix.Kill(pid, unix.SIGKILL)

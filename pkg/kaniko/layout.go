@@ -21,13 +21,13 @@ import (
 // largestManifest bounds what is read into memory of a manifest or a configuration that a build wrote.
 const largestManifest = 8 << 20
 
-// openLayout opens the image that a build left as an OCI layout. What a RUN may have put there is not trusted: each
+// OpenLayout opens the image that a build left as an OCI layout. What a RUN may have put there is not trusted: each
 // blob must be a regular file, reached without a link, whose content has the digest by which it is named. The digest
-// of the manifest comes from the child itself.
-func openLayout(dir string, digest v1.Hash) (*Image, error) {
-	blobs, err := os.OpenFile(dir, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0) //nolint:gosec // the build's own folder
+// of the manifest comes from the child itself, or from whoever can vouch for it.
+func OpenLayout(dir string, digest v1.Hash) (*Image, error) {
+	blobs, err := os.OpenFile(dir, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return nil, fault.New(fault.Unexpected, "opening the built image: %w", err)
+		return nil, fault.New(fault.BuildFailed, "opening the built image: %w", err)
 	}
 	image, err := readLayout(blobs, digest)
 	if err != nil {
@@ -58,6 +58,29 @@ func readLayout(blobs *os.File, digest v1.Hash) (v1.Image, error) {
 	}
 	image.layers = manifest.Layers
 	return partial.CompressedToImage(image)
+}
+
+// Share lets every user read the image's files; until then only root can, who built them.
+func (i *Image) Share() error {
+	manifest, err := i.Manifest()
+	if err != nil {
+		return err
+	}
+	digests := []v1.Hash{i.ManifestDigest, manifest.Config.Digest}
+	for _, layer := range manifest.Layers {
+		digests = append(digests, layer.Digest)
+	}
+	files := &builtImage{dir: int(i.files.Fd())} //nolint:gosec // a descriptor
+	for _, digest := range digests {
+		file, err := files.open(digest)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(file.Chmod(0o644), file.Close()); err != nil { //nolint:gosec // what is pushed is no secret
+			return fmt.Errorf("sharing the built image: %w", err)
+		}
+	}
+	return nil
 }
 
 // Close releases the files of the image.

@@ -72,7 +72,7 @@ func (b Build) runChild(ctx context.Context, told order) (answer outcome, err er
 	readers.Wait()
 	switch {
 	case ctx.Err() != nil:
-		return outcome{}, interrupted(ctx)
+		return outcome{}, errors.Join(interrupted(ctx), left)
 	case left != nil:
 		return outcome{}, left
 	case sent != nil || decoded != nil:

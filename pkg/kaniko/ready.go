@@ -60,7 +60,9 @@ type surroundings struct {
 
 // mount is one line of the mount table.
 type mount struct {
-	point    string
+	device   string // of the file system
+	root     string // the folder of that file system which is mounted
+	point    string // where
 	readOnly bool
 }
 
@@ -150,6 +152,7 @@ func parseMounts(table string) ([]mount, error) {
 			return nil, fmt.Errorf("reading the mount table: unknown form %q", line)
 		}
 		mounts = append(mounts, mount{
+			device: fields[2], root: mountEscapes.Replace(fields[3]),
 			point: mountEscapes.Replace(fields[4]), readOnly: slices.Contains(strings.Split(fields[5], ","), "ro"),
 		})
 	}

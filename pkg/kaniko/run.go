@@ -1,6 +1,7 @@
 package kaniko
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,14 +45,15 @@ type outcome struct {
 }
 
 // Run builds the image, and returns when no process of the build is left. The errors: fault.Denied when the
-// credentials could not be kept from a RUN; fault.BuildFailed with "Dockerfile:LINE: INSTRUCTION: ..." when the
+// credentials could not be kept from a RUN; fault.Refused when a folder of ReadOnly could be changed, or a folder of the
+// build lies where Kaniko would delete it; fault.BuildFailed with "Dockerfile:LINE: INSTRUCTION: ..." when the
 // Dockerfile or its context is at fault; the Puller's own when a base image cannot be had; ctx.Err() in the chain when
 // ctx ends, after every process of the build was killed.
 func (b Build) Run(ctx context.Context) (*Image, error) {
 	if err := Ready(b.AllowPrivileged); err != nil {
 		return nil, err
 	}
-	if err := b.checkContext(); err != nil {
+	if err := b.checkFolders(); err != nil {
 		return nil, err
 	}
 	proxy, err := b.startProxy()
@@ -88,7 +90,7 @@ func (b Build) Run(ctx context.Context) (*Image, error) {
 	if err != nil {
 		return nil, fault.New(fault.Unexpected, "reading the built image's digest: %w", err)
 	}
-	image, err := openLayout(told.Layout, digest)
+	image, err := OpenLayout(told.Layout, digest)
 	if err != nil {
 		return nil, err
 	}
@@ -97,27 +99,51 @@ func (b Build) Run(ctx context.Context) (*Image, error) {
 	return image, nil
 }
 
-// checkContext refuses a build context that Kaniko would delete with the root file system, or take for a part of it.
-func (b Build) checkContext() error {
+// checkFolders refuses a build context or a layout that Kaniko would delete with the root file system, or take for a
+// part of it, and a folder that a RUN must not change and could.
+func (b Build) checkFolders() error {
 	around, err := look("/")
 	if err != nil {
-		return fault.New(fault.Unexpected, "looking where the build context lies: %w", err)
+		return fault.New(fault.Unexpected, "looking where the build's folders lie: %w", err)
 	}
-	if real, err := filepath.EvalSymlinks(b.ContextDir); err != nil {
+	context, err := filepath.EvalSymlinks(b.ContextDir)
+	if err != nil {
 		return fault.New(fault.BuildFailed, "reading the build context: %w", err)
-	} else if !below(real, Dir) && mountOf(real, around.mounts).point == "/" {
-		return fault.WithHint(
-			fault.New(fault.Refused, "refusing to build: the context %q lies on the file system that the build replaces", b.ContextDir),
-			"mount it, or put it below "+Dir)
+	}
+	if err := staysInPlace("context", context, around.mounts); err != nil {
+		return err
+	}
+	if b.Layout != "" {
+		parent, err := filepath.EvalSymlinks(filepath.Dir(b.Layout))
+		if err != nil {
+			return fault.New(fault.Configuration, "reading the folder for the image: %w", err)
+		}
+		if err := staysInPlace("image's folder", parent, around.mounts); err != nil {
+			return err
+		}
+	}
+	for _, dir := range b.ReadOnly {
+		if err := unchangeable(dir, around.mounts); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+func staysInPlace(what, dir string, mounts []mount) error {
+	if below(dir, Dir) || mountOf(dir, mounts).point != "/" {
+		return nil
+	}
+	return fault.WithHint(
+		fault.New(fault.Refused, "refusing to build: the %s %q lies on the file system that the build replaces", what, dir),
+		"mount it, or put it below "+Dir)
 }
 
 func (b Build) order(work string, proxy *proxy) order {
 	told := order{
 		ContextDir: b.ContextDir, DockerfilePath: b.dockerfile(), BuildArgs: b.BuildArgs, Target: b.Target,
 		Platform: b.Platform, Secrets: b.Secrets, Created: b.Created, Reproducible: b.Reproducible,
-		Proxy: proxy.url(), Hosts: proxy.hosts(), Layout: filepath.Join(work, "image"),
+		Proxy: proxy.url(), Hosts: proxy.hosts(), Layout: cmp.Or(b.Layout, filepath.Join(work, "image")),
 	}
 	for _, key := range slices.Sorted(maps.Keys(b.Labels)) {
 		told.Labels = append(told.Labels, key+"="+b.Labels[key])

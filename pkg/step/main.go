@@ -114,6 +114,8 @@ func (r *run) run(ctx context.Context) int {
 	}
 	if err == nil {
 		outcome, err = r.work(ctx)
+		// Commands that a step runs, such as a build's, may have left there what is none of its results.
+		err = errors.Join(err, removeStale(&r.common, r.program.Results))
 	}
 	results := outcome.Results
 	if err != nil {

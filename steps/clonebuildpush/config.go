@@ -14,9 +14,21 @@ import (
 
 // Config is the step's configuration.
 type Config struct {
+	// What to do: clone, build or push, for a pod that does each in a container of its own with only its own secret.
+	// Clone needs GIT_…; build needs no account, or one that may read REGISTRY, for base images there and to build
+	// nothing where the image of a Git tag's commit is there; push needs REGISTRY…. Unset means all three, in turn.
+	Phase string `env:"PHASE"`
+	// Folder in which PHASE=clone leaves the work tree and what is known of its commit. The containers of PHASE=build
+	// and PHASE=push mount it read-only.
+	CheckoutDir string `env:"CHECKOUT_DIR"`
+	// Folder in which PHASE=build leaves the image for PHASE=push, and PHASE=clone the key by which that is known to be
+	// the build's own. Only PHASE=push may mount it read-only.
+	ImageDir string `env:"IMAGE_DIR"`
+
 	// Image to build, CODE/NAME or CODE/NAME:VERSION. Without a version it is the Git tag without its v
-	// (v1.2.0 gives 1.2.0), else BRANCH-COMMIT (feature/login gives feature-login-0e0cf4c8).
-	Image string `env:"IMAGE, required"`
+	// (v1.2.0 gives 1.2.0), else BRANCH-COMMIT (feature/login gives feature-login-0e0cf4c8). Required, but by
+	// PHASE=clone.
+	Image string `env:"IMAGE"`
 	// Further tags for the image, separated by commas, such as latest. They are moved whatever they hold.
 	ExtraTags []string `env:"EXTRA_TAGS"`
 	// Whether a version that the registry has already may be replaced. Unset means true when a branch is built, and
@@ -69,7 +81,8 @@ type Config struct {
 	Reproducible bool `env:"REPRODUCIBLE"`
 	// Build secrets: BUILD_SECRET_NPM is what RUN --mount=type=secret,id=NPM reads.
 	BuildSecrets map[string]step.Secret `env:"BUILD_SECRET_*"`
-	// Have the directory .git in the build context. Credentials are removed from it.
+	// Have the directory .git in the build context. Credentials are removed from it. It is for PHASE=clone and
+	// PHASE=build alike.
 	KeepGitDir bool `env:"KEEP_GIT_DIR"`
 
 	// Build although the container is privileged or holds a container engine's socket, so that a Dockerfile's RUN
@@ -89,19 +102,29 @@ func (c *Config) Validate() error {
 		}
 	}
 
-	_, err := image.ParseName(c.Image)
-	check("IMAGE", err)
+	problems = append(problems, c.validatePhase())
+	if c.Image != "" {
+		_, err := image.ParseName(c.Image)
+		check("IMAGE", err)
+	} else if c.Phase != phaseClone {
+		problem("IMAGE is missing")
+	}
 	for _, tag := range c.ExtraTags {
 		check("EXTRA_TAGS", image.CheckVersion(tag))
 	}
 	if c.Overwrite != "" && c.Overwrite != "true" && c.Overwrite != "false" {
 		problem("OVERWRITE: %q is neither true nor false", c.Overwrite)
 	}
-	if err := c.Registry.Validate(""); err != nil {
-		problems = append(problems, err)
+	if c.needsRegistry() {
+		if err := c.Registry.Validate(""); err != nil {
+			problems = append(problems, err)
+		}
 	}
 
 	switch {
+	case !c.does(phaseClone):
+	case c.GitURL == "" && c.Phase == phaseClone:
+		problem("GIT_URL is missing")
 	case c.GitURL == "" && c.SourceDir == "":
 		problem("GIT_URL is missing, and so is SOURCE_DIR: one of them is needed")
 	case c.GitURL != "" && c.SourceDir != "":
@@ -112,7 +135,7 @@ func (c *Config) Validate() error {
 	check("GIT_REVISION", git.CheckRevision(c.GitRevision))
 	check("GIT_BRANCH", git.CheckRevision(c.GitBranch))
 	check("GIT_TAG", git.CheckRevision(c.GitTag))
-	if c.GitUsername != "" && c.GitPassword == "" {
+	if c.does(phaseClone) && c.GitUsername != "" && c.GitPassword == "" {
 		problem("GIT_PASSWORD is missing: GIT_USERNAME is set")
 	}
 	if c.GitSSHKey != "" && c.GitKnownHosts == "" {
@@ -124,7 +147,7 @@ func (c *Config) Validate() error {
 			problem("%s: %q leaves the repository", variable, path)
 		}
 	}
-	_, err = pairs(c.BuildArgs)
+	_, err := pairs(c.BuildArgs)
 	check("BUILD_ARGS", err)
 	labels, err := pairs(c.Labels)
 	check("LABELS", err)

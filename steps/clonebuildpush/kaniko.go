@@ -66,12 +66,16 @@ func (kanikoBuilder) Build(ctx context.Context, what request) (v1.Image, func(),
 		ContextDir: what.ContextDir, Dockerfile: path, BuildArgs: args, Target: what.Target, Platform: what.Platform,
 		Labels: what.Labels, Reproducible: what.Reproducible, Created: what.Created, Secrets: what.Secrets,
 		Images: what.Images, Environ: standard, Puller: what.Pull, AllowPrivileged: what.AllowPrivileged,
+		Layout: what.Layout, ReadOnly: what.ReadOnly,
 		Log: func(line kaniko.Line) { tell(what.Runtime, line) },
 	}.Run(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	return image, func() { _ = image.Close() }, nil
+	if what.Layout != "" {
+		err = image.Share() // PHASE=push may be another user
+	}
+	return image, func() { _ = image.Close() }, err
 }
 
 // tell passes a line of the build on. Kaniko's own chatter is for who asks for it.

@@ -28,6 +28,7 @@ type source struct {
 	Dir        string // of the work tree
 	Branch     string
 	Tag        string // set when a tag is built
+	Project    string // its web address, where PHASE=clone was told
 }
 
 // plan says what is built under which names.
@@ -78,7 +79,7 @@ func newPlan(c *Config, from source, now time.Time) (plan, error) {
 	}
 	for label, value := range map[string]string{
 		labelRevision: from.Hash,
-		labelSource:   sourceLabel(c),
+		labelSource:   cmp.Or(from.Project, sourceLabel(c)),
 		labelCreated:  p.Created.Format(time.RFC3339),
 		labelTitle:    path.Base(name.Name),
 		labelVersion:  versionLabel(name, from),

@@ -29,6 +29,8 @@ type request struct {
 	Secrets      map[string][]byte
 	Images       []string // that may be pulled
 	Pull         *puller
+	Layout       string   // folder to leave the image in, "" for one that goes when the image is closed
+	ReadOnly     []string // folders that no RUN must be able to change
 
 	AllowPrivileged bool
 	Runtime         *step.Runtime

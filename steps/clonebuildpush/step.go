@@ -54,11 +54,11 @@ func program(b builder, root string) step.Program {
 	}
 }
 
-// report is what REPORT_FILE tells beside the results.
+// report is what REPORT_FILE tells beside the results; a phase tells what it knows.
 type report struct {
-	Image    string            `json:"image"`
-	Digest   string            `json:"digest"`
-	Tags     []string          `json:"tags"`
+	Image    string            `json:"image,omitempty"`
+	Digest   string            `json:"digest,omitempty"`
+	Tags     []string          `json:"tags,omitempty"`
 	Commit   string            `json:"commit,omitempty"`
 	Branch   string            `json:"branch,omitempty"`
 	Tag      string            `json:"tag,omitempty"`
@@ -67,9 +67,28 @@ type report struct {
 	Warnings []string          `json:"warnings,omitempty"` // of the Dockerfile
 }
 
-// Run clones, builds and pushes. The registry is asked first whether it lets the image in, so that a wrong password
-// does not cost a build.
+// of adds what is known of the commit.
+func (r report) of(from source) report {
+	r.Commit, r.Branch, r.Tag = from.Hash, from.Branch, from.Tag
+	return r
+}
+
+// Run does the phase that is asked for, or all of them.
 func (r *runner) Run(ctx context.Context, rt *step.Runtime) (step.Outcome, error) {
+	switch r.Phase {
+	case phaseClone:
+		return r.runClone(ctx, rt)
+	case phaseBuild:
+		return r.runBuild(ctx, rt)
+	case phasePush:
+		return r.runPush(ctx, rt)
+	}
+	return r.runAll(ctx, rt)
+}
+
+// runAll clones, builds and pushes. The registry is asked first whether it lets the image in, so that a wrong password
+// does not cost a build.
+func (r *runner) runAll(ctx context.Context, rt *step.Runtime) (step.Outcome, error) {
 	access, err := r.Registry.Access(rt, side)
 	if err != nil {
 		return step.Outcome{}, err
@@ -102,40 +121,18 @@ func (r *runner) Run(ctx context.Context, rt *step.Runtime) (step.Outcome, error
 			Msg("the image of this very commit is there: it is tagged, not built again")
 		return r.publish(ctx, rt, target, what, from, *existing, report{})
 	}
-	return r.buildAndPush(ctx, rt, access, pinned, target, what, from)
-}
-
-func (r *runner) buildAndPush(
-	ctx context.Context, rt *step.Runtime, access registry.Config, pinned *pins,
-	target *registry.Repository, what plan, from source,
-) (step.Outcome, error) {
-	request, warnings, err := r.prepare(rt, what, from)
-	if err != nil {
-		return step.Outcome{}, err
-	}
-	if request.Pull, err = newPuller(ctx, access, request.Images); err != nil {
-		return step.Outcome{}, err
-	}
-	// From here on the build's own files may go: nothing on disk is read again.
-	if err := r.builder.Ready(r.AllowPrivileged); err != nil {
-		return step.Outcome{}, err
-	}
-	if err := hideCredentials(rt, r.root, r.SourceDir, r.AllowReadableCredentials); err != nil {
-		return step.Outcome{}, err
-	}
 	pinned.freeze()
-	end := rt.Section("build", "Building "+what.Image.String())
-	built, closeImage, err := r.builder.Build(ctx, request)
-	end()
+	built, err := r.build(ctx, rt, access, what, from, "")
 	if err != nil {
 		return step.Outcome{}, err
 	}
-	defer closeImage()
-	manifest, err := push(ctx, rt, built, target)
+	defer built.close()
+	manifest, err := push(ctx, rt, built.image, target)
 	if err != nil {
 		return step.Outcome{}, err
 	}
-	return r.publish(ctx, rt, target, what, from, manifest, report{Built: true, Labels: what.Labels, Warnings: warnings})
+	return r.publish(ctx, rt, target, what, from, manifest,
+		report{Built: true, Labels: what.Labels, Warnings: built.warnings})
 }
 
 // publish moves the tags, and tells the results.
@@ -148,7 +145,7 @@ func (r *runner) publish(
 		return step.Outcome{}, err
 	}
 	details.Image, details.Digest, details.Tags = what.Image.String(), manifest.Digest.String(), tags
-	details.Commit, details.Branch, details.Tag = from.Hash, from.Branch, from.Tag
+	details = details.of(from)
 	url := target.Reference(what.Image.Version)
 	rt.Log.Info().Str("image", url).Str("digest", details.Digest).Strs("tags", tags).Msg("pushed")
 	results := []step.Result{{Name: resultURL, Value: url}, {Name: resultDigest, Value: details.Digest}}

@@ -117,12 +117,18 @@ func (s *stage) run(changes ...string) (status int, output string) {
 	for i := 0; i+1 < len(changes); i += 2 {
 		environment[changes[i]] = changes[i+1]
 	}
+	return s.runProgram(s.builder, environment)
+}
+
+// runProgram runs the step with a builder and an environment.
+func (s *stage) runProgram(b builder, environment map[string]string) (status int, output string) {
+	s.t.Helper()
 	var list []string
 	for name, value := range environment {
 		list = append(list, name+"="+value)
 	}
 	var out bytes.Buffer
-	status = step.Run(s.t.Context(), program(s.builder, s.root), nil, list, &out, &out)
+	status = step.Run(s.t.Context(), program(b, s.root), nil, list, &out, &out)
 	for _, secret := range []string{registryPassword, gitPassword} {
 		if strings.Contains(out.String(), secret) {
 			s.t.Errorf("the output shows a secret:\n%s", out.String())
