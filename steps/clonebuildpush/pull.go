@@ -22,13 +22,15 @@ type puller struct {
 	mu    sync.Mutex
 	hosts map[string]*registry.Registry
 	sizes map[v1.Hash]int64 // of the blobs that fetched manifests name
+	tags  map[string]string // digest of each tag that was resolved, by HOST/PATH:TAG
 }
 
 // newPuller opens the registries of these images, and looks up their hosts, before the build can tamper with either. An
 // image that is not there is found out now, too, not after half of the build.
 func newPuller(ctx context.Context, own registry.Config, images []string) (*puller, error) {
 	own.Dial = newPins().Dial // not the pins of the push: a registry may send its blobs from hosts yet unknown
-	p := &puller{own: own, hosts: map[string]*registry.Registry{}, sizes: map[v1.Hash]int64{}}
+	own.Side = "base image registry"
+	p := &puller{own: own, hosts: map[string]*registry.Registry{}, sizes: map[v1.Hash]int64{}, tags: map[string]string{}}
 	for _, image := range images {
 		reference, err := name.ParseReference(image)
 		if err != nil {
@@ -41,7 +43,7 @@ func newPuller(ctx context.Context, own registry.Config, images []string) (*pull
 	return p, nil
 }
 
-// Manifest implements kaniko.Puller.
+// Manifest implements kaniko.Puller. A tag is resolved once: every stage that names it is built on the same image.
 func (p *puller) Manifest(
 	ctx context.Context, repository name.Repository, reference string,
 ) (mediaType string, content []byte, err error) {
@@ -49,11 +51,17 @@ func (p *puller) Manifest(
 	if err != nil {
 		return "", nil, err
 	}
+	tag := repository.Name() + ":" + reference
+	p.mu.Lock()
+	if digest := p.tags[tag]; digest != "" {
+		reference = digest
+	}
+	p.mu.Unlock()
 	manifest, err := from.Resolve(ctx, reference)
 	if err != nil {
 		return "", nil, err
 	}
-	p.remember(manifest.Raw)
+	p.remember(tag, manifest)
 	return string(manifest.MediaType), manifest.Raw, nil
 }
 
@@ -75,17 +83,18 @@ func (p *puller) Blob(
 	return content, size, err
 }
 
-// remember notes the sizes of the blobs that a manifest names.
-func (p *puller) remember(raw []byte) {
+// remember notes what a tag stands for, and the sizes of the blobs that the manifest names.
+func (p *puller) remember(tag string, fetched registry.Manifest) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tags[tag] = fetched.Digest.String()
 	var manifest struct {
 		Config *v1.Descriptor  `json:"config"`
 		Layers []v1.Descriptor `json:"layers"`
 	}
-	if json.Unmarshal(raw, &manifest) != nil {
+	if json.Unmarshal(fetched.Raw, &manifest) != nil {
 		return // whoever uses the manifest will say so
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	for _, blob := range manifest.Layers {
 		p.sizes[blob.Digest] = blob.Size
 	}
@@ -119,6 +128,5 @@ func (p *puller) configFor(host string) registry.Config {
 		return config
 	}
 	config.Username, config.Password, config.Insecure = "", "", false
-	config.Side = "base image registry"
 	return config
 }

@@ -59,6 +59,38 @@ func TestPullerUsesTheRegistrysOwnAccount(t *testing.T) {
 	}
 }
 
+// TestPullerResolvesATagOnce has a base image's tag move between two stages that name it.
+func TestPullerResolvesATagOnce(t *testing.T) {
+	t.Parallel()
+	host := startRegistry(t)
+	reference, err := name.ParseReference(host+"/base/go:1", name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	push := func() []byte {
+		base, err := random.Image(100, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := remote.Write(reference, base, account); err != nil {
+			t.Fatal(err)
+		}
+		raw, _ := base.RawManifest()
+		return raw
+	}
+	want := push()
+	config := registry.Config{Address: host, Username: "pusher", Password: registryPassword, Insecure: true}
+	pull, err := newPuller(t.Context(), config, []string{host + "/base/go:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	push()
+	_, raw, err := pull.Manifest(t.Context(), reference.Context(), "1")
+	if err != nil || string(raw) != string(want) {
+		t.Errorf("the second stage is built on %s (%v)", raw, err)
+	}
+}
+
 func TestPullerKeepsTheAccountFromOtherHosts(t *testing.T) {
 	t.Parallel()
 	pull, err := newPuller(t.Context(), registry.Config{

@@ -3,6 +3,7 @@ package clonebuildpush
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +27,9 @@ func findExisting(
 			return nil, err
 		}
 		if present {
+			if err := checkRevision(ctx, target, found, what.CommitTag, from.Hash); err != nil {
+				return nil, err
+			}
 			tested = &found
 		}
 	}
@@ -40,6 +44,21 @@ func findExisting(
 		return tested, nil
 	}
 	return nil, taken(target, what, current, tested)
+}
+
+// checkRevision makes sure that the image under a commit's tag was built from that commit. Whoever may push can move the
+// tag; only the builder writes the label.
+func checkRevision(ctx context.Context, target *registry.Repository, found registry.Manifest, tag, commit string) error {
+	facts, err := target.Inspect(ctx, found)
+	if err != nil {
+		return fmt.Errorf("reading which commit %q was built from: %w", target.Reference(tag), err)
+	}
+	if facts.Revision() == commit {
+		return nil
+	}
+	return fault.WithHint(fault.At(side, fault.New(fault.Refused,
+		"taking the image of this commit: %q holds %s, which says that it was built from %q", target.Reference(tag),
+		found.Digest, facts.Revision())), "somebody else wrote that tag: remove it, and the commit is built again")
 }
 
 // taken says that a version is there already, and that it is not to be replaced.
@@ -103,6 +122,33 @@ func tag(
 		if err := target.Put(ctx, manifest, name); err != nil {
 			return nil, err
 		}
+		if err := readBack(ctx, rt, target, manifest, name, slices.Contains(what.ExtraTags, name)); err != nil {
+			return nil, err
+		}
 	}
 	return tags, nil
+}
+
+// readBack finds out that somebody else wrote the tag at the same time. What then holds the version is not what the
+// results would say; a tag such as latest may well have moved on.
+func readBack(
+	ctx context.Context, rt *step.Runtime, target *registry.Repository, manifest registry.Manifest, tag string, extra bool,
+) error {
+	now, present, err := target.Lookup(ctx, tag)
+	switch {
+	case err != nil:
+		return fmt.Errorf("checking the tag after it was written: %w", err)
+	case present && now.Digest == manifest.Digest:
+		return nil
+	case extra:
+		rt.Log.Warn().Str("tag", tag).Msg("somebody else has moved the tag at the same time")
+		return nil
+	}
+	holds := "is gone"
+	if present {
+		holds = "holds " + now.Digest.String()
+	}
+	return fault.WithHint(fault.At(side, fault.New(fault.Refused,
+		"tagging %q: somebody else wrote the tag at the same time, it %s instead of %s", target.Reference(tag), holds, manifest.Digest)),
+		"find out who else builds this version, then start this step again")
 }

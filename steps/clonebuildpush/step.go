@@ -23,6 +23,7 @@ const (
 	resultURL    = "IMAGE_URL"
 	resultDigest = "IMAGE_DIGEST"
 	resultCommit = "COMMIT"
+	resultImage  = "BUILT_IMAGE" // CODE/NAME:VERSION, which the steps that follow take as IMAGE
 )
 
 // side names the registry in errors.
@@ -50,7 +51,7 @@ func program(b builder, root string) step.Program {
 		Summary: "clones a Git revision, builds its Dockerfile and pushes the image to the testing registry",
 		Step:    &runner{builder: b, root: root},
 		Source:  configSource,
-		Results: []string{resultURL, resultDigest, resultCommit},
+		Results: []string{resultURL, resultDigest, resultCommit, resultImage},
 	}
 }
 
@@ -148,7 +149,9 @@ func (r *runner) publish(
 	details = details.of(from)
 	url := target.Reference(what.Image.Version)
 	rt.Log.Info().Str("image", url).Str("digest", details.Digest).Strs("tags", tags).Msg("pushed")
-	results := []step.Result{{Name: resultURL, Value: url}, {Name: resultDigest, Value: details.Digest}}
+	results := []step.Result{
+		{Name: resultURL, Value: url}, {Name: resultDigest, Value: details.Digest}, {Name: resultImage, Value: details.Image},
+	}
 	if from.Hash != "" {
 		results = append(results, step.Result{Name: resultCommit, Value: from.Hash})
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
@@ -55,6 +56,10 @@ func (f *fakeBuilder) Build(_ context.Context, what request) (v1.Image, func(), 
 		return nil, nil, f.err
 	}
 	image, err := random.Image(1024, 3)
+	if err != nil {
+		return nil, nil, err
+	}
+	image, err = mutate.Config(image, v1.Config{Labels: what.Labels})
 	return image, func() {}, err
 }
 
@@ -178,6 +183,7 @@ func TestRunBuildsAndPushes(t *testing.T) {
 	}
 	for result, want := range map[string]string{
 		"IMAGE_URL": s.registry + "/deepsky/hello:1.0", "IMAGE_DIGEST": digest, "COMMIT": hash,
+		"BUILT_IMAGE": "deepsky/hello:1.0",
 	} {
 		if got := s.result(result); got != want {
 			t.Errorf("result %s is %q, want %q", result, got, want)
@@ -230,6 +236,66 @@ func TestATagTakesTheImageOfItsCommit(t *testing.T) {
 	s.mustRun("IMAGE", "deepsky/hello", "GIT_REVISION", hash, "GIT_TAG", "v1.0")
 	if len(s.builder.requests) != 1 || s.digest("1.0") != tested {
 		t.Errorf("repeated: %d builds, 1.0 is %q", len(s.builder.requests), s.digest("1.0"))
+	}
+}
+
+func TestATagDoesNotTakeAnotherCommitsImage(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.commit("one")
+	s.mustRun("IMAGE", "deepsky/hello:one")
+	hash := s.commit("two")
+	s.mustRun("IMAGE", "deepsky/hello:0.1", "GIT_REVISION", "develop", "EXTRA_TAGS", "again")
+	// Somebody moves the second commit's tag to the first commit's image.
+	first, err := remote.Get(s.reference("hello", "one"), account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Put(s.reference("hello", "commit-"+hash), first, account); err != nil {
+		t.Fatal(err)
+	}
+	if err := gitserver.Tag(s.repo, "v1.0", hash, ""); err != nil {
+		t.Fatal(err)
+	}
+	status, output := s.run("IMAGE", "deepsky/hello", "GIT_REVISION", "v1.0")
+	if status != 3 || !strings.Contains(output, first.Digest.String()) || !strings.Contains(output, "which says that it was built from") {
+		t.Errorf("exit status %d:\n%s", status, output)
+	}
+	if s.digest("1.0") != "" || s.result("IMAGE_DIGEST") != "" {
+		t.Error("the other commit's image was released")
+	}
+}
+
+// TestAnotherPipelineIsFaster has somebody else write a tag right after the step has.
+func TestAnotherPipelineIsFaster(t *testing.T) {
+	t.Parallel()
+	for tag, want := range map[string]int{"1.0": 3, "latest": 0} {
+		t.Run(tag, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			s.env["REGISTRY"] = startRegistry(t, func(open http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.Method != http.MethodPut || !strings.HasSuffix(r.URL.Path, "/manifests/"+tag) {
+						open.ServeHTTP(w, r)
+						return
+					}
+					body, _ := io.ReadAll(r.Body)
+					r.Body = io.NopCloser(bytes.NewReader(body))
+					open.ServeHTTP(w, r)
+					theirs := r.Clone(r.Context())
+					theirs.Body = io.NopCloser(bytes.NewReader(append(body, '\n')))
+					open.ServeHTTP(httptest.NewRecorder(), theirs)
+				})
+			})
+			s.commit("one")
+			status, output := s.run("EXTRA_TAGS", "latest")
+			if status != want || !strings.Contains(output, "somebody else") {
+				t.Errorf("exit status %d, want %d:\n%s", status, want, output)
+			}
+			if digest := s.result("IMAGE_DIGEST"); (digest == "") != (want != 0) {
+				t.Errorf("handed on %q", digest)
+			}
+		})
 	}
 }
 
@@ -377,9 +443,12 @@ func TestBuildsAWorkTree(t *testing.T) {
 }
 
 // startRegistry is a registry in process that asks for a password.
-func startRegistry(t *testing.T) string {
+func startRegistry(t *testing.T, wrap ...func(http.Handler) http.Handler) string {
 	t.Helper()
 	open := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	for _, outer := range wrap {
+		open = outer(open)
+	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := r.BasicAuth(); user != "pusher" || password != registryPassword {
 			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)

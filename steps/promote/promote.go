@@ -27,7 +27,7 @@ func Program() step.Program {
 			"registry, and never replaces another image there unless told to.",
 		Step:    &Config{},
 		Source:  source,
-		Results: []string{"DESTINATION_DIGEST", "PROMOTION"},
+		Results: []string{"DESTINATION_DIGEST", "PROMOTION", "PROMOTED_IMAGE"},
 	}
 }
 
@@ -55,6 +55,7 @@ func (c *Config) Run(ctx context.Context, rt *step.Runtime) (step.Outcome, error
 		outcome.Results = []step.Result{
 			{Name: "DESTINATION_DIGEST", Value: p.image.Digest.String()},
 			{Name: "PROMOTION", Value: string(p.report.Promotion)},
+			{Name: "PROMOTED_IMAGE", Value: p.name}, // which the steps that follow take as IMAGE
 		}
 	}
 	return outcome, err
@@ -66,6 +67,7 @@ type promotion struct {
 	from, to *registry.Repository
 	wanted   string // in the source: the version, or DIGEST
 	tag      string // in the target
+	name     string // CODE/NAME:VERSION in the target
 	force    force
 	close    func()
 
@@ -99,6 +101,7 @@ func (c *Config) open(rt *step.Runtime) (*promotion, error) {
 	if c.ReleaseVersion != "" {
 		p.tag = c.ReleaseVersion
 	}
+	p.name = name.Name + ":" + p.tag
 	if p.from.Same(p.to) && name.Version == p.tag {
 		return nil, step.Problem("SOURCE_REGISTRY and TARGET_REGISTRY are the same, %q: "+
 			"an image is promoted to another registry or, with RELEASE_VERSION, to another version", p.to.Reference(p.tag))

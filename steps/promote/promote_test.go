@@ -21,7 +21,7 @@ func TestPromote(t *testing.T) {
 		if got.status != 0 {
 			t.Fatalf("%s: status %d: %s", step.description, got.status, got.log)
 		}
-		want := map[string]string{"DESTINATION_DIGEST": s.digest, "PROMOTION": step.promotion}
+		want := map[string]string{"DESTINATION_DIGEST": s.digest, "PROMOTION": step.promotion, "PROMOTED_IMAGE": hello + ":1.0"}
 		if diff := cmp.Diff(want, got.results); diff != "" {
 			t.Errorf("%s: results (-want +got):\n%s", step.description, diff)
 		}

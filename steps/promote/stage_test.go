@@ -58,7 +58,7 @@ func promote(t testing.TB, variables map[string]string) run {
 func readResults(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	results := map[string]string{}
-	for _, result := range []string{"DESTINATION_DIGEST", "PROMOTION"} {
+	for _, result := range Program().Results {
 		if content, err := os.ReadFile(filepath.Join(dir, result)); err == nil {
 			results[result] = string(content)
 		}
