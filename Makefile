@@ -8,6 +8,7 @@ LDFLAGS = -s -w $(if $(VERSION),-X dockline/pkg/step.version=$(VERSION))
 
 # The image: its name, and what two builds of it must agree on to have one digest.
 IMG ?= dockline:dev
+ENGINE ?= docker
 REVISION ?= $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 ROOTFS ?= .build/rootfs
@@ -42,8 +43,8 @@ rootfs: ## lay out the image's root file system in .build/rootfs
 	tools/image/rootfs.sh $(ROOTFS)
 
 rootfs image sbom: VERSION := $(or $(VERSION),devel$(REVISION:%=-%))
-image: rootfs ## make the image IMG (default dockline:dev), without a registry, and load it into Docker if that runs
-	$(GO) run ./tools/image pack -rootfs $(ROOTFS) -name $(IMG) -out .build/image -arg VERSION=$(VERSION) \
+image: rootfs ## make the image IMG (default dockline:dev), without a registry, and load it into ENGINE (docker) if that runs
+	$(GO) run ./tools/image pack -rootfs $(ROOTFS) -name $(IMG) -out .build/image -engine $(ENGINE) -arg VERSION=$(VERSION) \
 		$(REVISION:%=-arg REVISION=%)
 
 sbom: image ## list the modules in the image's programs (CycloneDX) in .build/sbom, and attach the lists to the image

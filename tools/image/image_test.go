@@ -42,6 +42,26 @@ func newRootfs(t *testing.T) string {
 	return root
 }
 
+// TestWhatTheHostLacks is said by name: the root file system is not made without it.
+func TestWhatTheHostLacks(t *testing.T) {
+	t.Parallel()
+	for missing, want := range map[string]string{
+		"BUSYBOX":         "rootfs: a static busybox is missing: install Debian's package busybox-static, or set BUSYBOX\n",
+		"CA_CERTIFICATES": "rootfs: a bundle of CA certificates is missing: install Debian's package ca-certificates, or set CA_CERTIFICATES\n",
+	} {
+		t.Run(missing, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "there"), "#!/bin/sh\n", 0o755)
+			command := exec.Command("./rootfs.sh", filepath.Join(dir, "rootfs"))
+			command.Env = append(os.Environ(), "BUSYBOX="+dir+"/there", "CA_CERTIFICATES="+dir+"/there", missing+"="+dir+"/absent")
+			if out, err := command.CombinedOutput(); err == nil || string(out) != want {
+				t.Errorf("%v, %q, want %q", err, out, want)
+			}
+		})
+	}
+}
+
 func write(t *testing.T, path, content string, mode os.FileMode) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

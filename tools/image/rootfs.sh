@@ -1,6 +1,7 @@
 #!/bin/sh
 # Completes the image's root file system, in which the programs are already: the shell, the CA certificates, and the
-# links and marks by which others find them. Called by `make rootfs`, on the host and in the Dockerfile alike.
+# links and marks by which others find them. Called by `make rootfs`, on the host and in the Dockerfile alike. What the
+# host lacks is installed, where it is Debian and we are root.
 #
 # usage: rootfs.sh DIR
 # environment: BUSYBOX            a static busybox (default: the host's)
@@ -37,8 +38,10 @@ if [ -z "${BUSYBOX:-}" ]; then
 fi
 static "$BUSYBOX" || missing "a static busybox" busybox-static BUSYBOX
 
-: "${CA_CERTIFICATES:=/etc/ssl/certs/ca-certificates.crt}"
-[ -s "$CA_CERTIFICATES" ] || install ca-certificates || true
+if [ -z "${CA_CERTIFICATES:-}" ]; then
+	CA_CERTIFICATES=/etc/ssl/certs/ca-certificates.crt
+	[ -s "$CA_CERTIFICATES" ] || install ca-certificates || true
+fi
 [ -s "$CA_CERTIFICATES" ] || missing "a bundle of CA certificates" ca-certificates CA_CERTIFICATES
 
 for step in promote retag verify; do
