@@ -4,10 +4,17 @@ GO ?= go
 # Cgo is wanted by the race detector alone; the programs are static.
 RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
 VERSION ?=
-LDFLAGS := -s -w $(if $(VERSION),-X dockline/pkg/step.version=$(VERSION))
+LDFLAGS = -s -w $(if $(VERSION),-X dockline/pkg/step.version=$(VERSION))
+
+# The image: its name, and what two builds of it must agree on to have one digest.
+IMG ?= dockline:dev
+ENGINE ?= docker
+REVISION ?= $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+ROOTFS ?= .build/rootfs
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint docs
+.PHONY: help build demo test lint docs rootfs image sbom
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,10 +31,31 @@ test: ## run the tests (with the race detector where there is a C compiler; CI r
 		if [ "$$CI" = true ]; then exit 1; fi; fi
 	$(if $(RACE),CGO_ENABLED=1) $(GO) test $(RACE) -shuffle=on -timeout 10m ./...
 
-lint: ## check formatting, go vet's findings and golangci-lint's (pinned in tools/go.mod)
-	@unformatted=$$(gofmt -l cmd e2e pkg steps); if [ -n "$$unformatted" ]; then echo "not gofmt-ed: $$unformatted"; exit 1; fi
-	$(GO) vet ./...
-	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
+lint: ## check formatting, go vet's findings and golangci-lint's (pinned in tools/lint.mod)
+	@unformatted=$$(gofmt -l cmd docs e2e pkg steps tools); if [ -n "$$unformatted" ]; then echo "not gofmt-ed: $$unformatted"; exit 1; fi
+	$(GO) vet -tags e2e ./...
+	$(GO) tool -modfile=tools/lint.mod golangci-lint run ./...
 
 docs: ## write docs/reference/ anew from the steps' configuration structs
 	DOCKLINE_UPDATE=true $(GO) test -count=1 -run 'Reference|KnownVariables' ./docs
+
+rootfs: ## lay out the image's root file system in .build/rootfs
+	rm -rf $(ROOTFS)
+	mkdir -p $(ROOTFS)/kaniko/bin
+	GOOS=linux GOARCH=$$($(GO) env GOHOSTARCH) CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' \
+		-o $(ROOTFS)/kaniko/bin/ ./cmd/clone-build-push ./cmd/dockline
+	tools/image/rootfs.sh $(ROOTFS)
+
+rootfs image sbom: VERSION := $(or $(VERSION),devel$(REVISION:%=-%))
+image: rootfs ## make the image IMG (default dockline:dev), without a registry, and load it into ENGINE (docker) if that runs
+	$(GO) run ./tools/image pack -rootfs $(ROOTFS) -name $(IMG) -out .build/image -engine $(ENGINE) -arg VERSION=$(VERSION) \
+		$(REVISION:%=-arg REVISION=%)
+
+sbom: image ## list the modules in the image's programs (CycloneDX) in .build/sbom, and attach the lists to the image
+	rm -rf .build/sbom
+	mkdir -p .build/sbom
+	for program in clone-build-push dockline; do \
+		$(GO) tool -modfile=tools/sbom.mod cyclonedx-gomod bin -json -noserial -notimestamp -disable-html-escape -std \
+			-version $(VERSION) -output .build/sbom/$$program.cdx.json $(ROOTFS)/kaniko/bin/$$program || exit 1; \
+	done
+	$(GO) run ./tools/image attach -out .build/image -type application/vnd.cyclonedx+json .build/sbom/*.cdx.json

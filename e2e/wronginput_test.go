@@ -39,7 +39,8 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	programs = dir
-	build := exec.Command("go", "build", "-o", dir+"/", "dockline/cmd/promote", "dockline/cmd/retag", "dockline/cmd/verify")
+	build := exec.Command("go", "build", "-o", dir+"/", "dockline/cmd/promote", "dockline/cmd/retag", "dockline/cmd/verify",
+		"dockline/cmd/dockline")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building the programs: %v\n%s", err, out)

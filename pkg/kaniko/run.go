@@ -76,6 +76,11 @@ func (b Build) Run(ctx context.Context) (*Image, error) {
 	if err != nil {
 		return nil, fault.New(fault.BuildFailed, "reading the Dockerfile: %w", err)
 	}
+	defer func() {
+		if err := putBack("/"); err != nil {
+			b.say("warning", "the container's shell could not be put back after the build: "+err.Error())
+		}
+	}()
 	answer, err := b.runChild(ctx, told)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -18,9 +19,32 @@ import (
 // grace is how long a step may take to stop after a signal before it is ended: the promise is five seconds.
 const grace = 4500 * time.Millisecond
 
-// Main runs a step program and ends the process with its exit status. It is all that a main function calls.
-func Main(p Program) {
+// Main runs a step program and ends the process with its exit status. It is all that a main function calls. Given
+// several programs it runs the one by whose name the process was called, so that they can share one file under links.
+func Main(programs ...Program) {
+	p, err := named(programs, os.Args[0])
+	if err != nil {
+		end := endingOf(context.Background(), err)
+		fmt.Fprintln(os.Stderr, end.lastLine(filepath.Base(os.Args[0])))
+		os.Exit(end.status)
+	}
 	os.Exit(Run(context.Background(), p, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+// named picks a program by the name that the process was called by; one that is alone goes by any name.
+func named(programs []Program, called string) (Program, error) {
+	if len(programs) == 1 {
+		return programs[0], nil
+	}
+	var names []string
+	for _, p := range programs {
+		if p.Name == filepath.Base(called) {
+			return p, nil
+		}
+		names = append(names, p.Name)
+	}
+	return Program{}, fault.WithHint(fault.New(fault.Configuration, "%q is not the name of a step", filepath.Base(called)),
+		"this program is called by one of the names "+strings.Join(names, ", "))
 }
 
 // Run runs a step program with this environment ("NAME=value" each), and returns its exit status. Everything that it
