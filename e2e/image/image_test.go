@@ -55,12 +55,9 @@ func withEngine(run func() int) (status int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, docker.Close()) }()
-	out, err := docker.Command(ctx, "load", "-i", packed+"/image.tar").CombinedOutput()
-	if err != nil {
-		return 0, fmt.Errorf("loading the image (has make image been run?): %w: %s", err, out)
+	if image, err = docker.Load(ctx, packed+"/image.tar"); err != nil {
+		return 0, fmt.Errorf("has make image been run? %w", err)
 	}
-	_, loaded, _ := strings.Cut(strings.TrimSpace(string(out)), "Loaded image: ")
-	image = loaded
 	return run(), nil
 }
 
