@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"dockline/e2e/faultyregistry"
+	"dockline/e2e/sandbox"
 )
 
 const (
@@ -34,12 +35,13 @@ const (
 var programs string // folder of the built programs
 
 func TestMain(m *testing.M) {
+	sandbox.Init()
 	dir, err := os.MkdirTemp("", "dockline-programs-*")
 	if err != nil {
 		panic(err)
 	}
 	programs = dir
-	build := exec.Command("go", "build", "-o", dir+"/", "dockline/cmd/promote", "dockline/cmd/retag", "dockline/cmd/verify")
+	build := exec.Command("go", "build", "-o", dir+"/", "dockline/cmd/...", "dockline/e2e/baseimage/stamp")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building the programs: %v\n%s", err, out)
@@ -206,12 +208,19 @@ func execute(t *testing.T, program string, environment, arguments []string) (sta
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	var out bytes.Buffer
 	command := exec.CommandContext(ctx, filepath.Join(programs, program), arguments...)
-	command.Env, command.Stdout, command.Stderr = environment, &out, &out
+	command.Env = environment
 	if command.Env == nil {
 		command.Env = []string{}
 	}
+	return finish(t, command)
+}
+
+// finish runs a command and returns its exit status and all that it wrote.
+func finish(t *testing.T, command *exec.Cmd) (status int, output string) {
+	t.Helper()
+	var out bytes.Buffer
+	command.Stdout, command.Stderr = &out, &out
 	err := command.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

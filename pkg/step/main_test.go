@@ -164,6 +164,15 @@ func TestEndings(t *testing.T) {
 			err: fault.WithHint(fault.New(fault.NotFound, "no tag"), "look elsewhere."), status: 4,
 			last: "sample: not found: no tag. Hint: look elsewhere (exit status 4)",
 		},
+		"a revision": {
+			err:    fault.At("Git server", fault.New(fault.NotFound, "resolving %q: the repository has no such branch or tag", "x")),
+			status: 4,
+			last:   `sample: not found: Git server: resolving "x": the repository has no such branch or tag. Hint: check GIT_REVISION: a branch, a tag or a full commit hash (exit status 4)`,
+		},
+		"a repository": {
+			err: fault.At("Git server", fault.New(fault.NotFound, "there is no such repository")), status: 4,
+			last: "sample: not found: Git server: there is no such repository. Hint: check GIT_URL, and that the account may read it (exit status 4)",
+		},
 		"several lines": {err: errors.Join(fault.New(fault.Wrong, "one"), errors.New("two")), status: 8, last: "sample: wrong: one; two (exit status 8)"},
 		"no kind":       {err: errors.New("odd"), status: 1, last: "sample: unexpected: odd. Hint: this looks like a bug: run again with LOG_LEVEL=debug and report what it says (exit status 1)"},
 		"a deadline":    {err: context.DeadlineExceeded, status: 7, last: "sample: timed out: context deadline exceeded. Hint: look at what it waited for, and raise TIMEOUT if that is only slow (exit status 7)"},

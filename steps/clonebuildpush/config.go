@@ -89,8 +89,10 @@ func (c *Config) Validate() error {
 		}
 	}
 
-	_, err := image.ParseName(c.Image)
-	check("IMAGE", err)
+	if c.Image != "" {
+		_, err := image.ParseName(c.Image)
+		check("IMAGE", err)
+	}
 	for _, tag := range c.ExtraTags {
 		check("EXTRA_TAGS", image.CheckVersion(tag))
 	}
@@ -124,7 +126,7 @@ func (c *Config) Validate() error {
 			problem("%s: %q leaves the repository", variable, path)
 		}
 	}
-	_, err = pairs(c.BuildArgs)
+	_, err := pairs(c.BuildArgs)
 	check("BUILD_ARGS", err)
 	labels, err := pairs(c.Labels)
 	check("LABELS", err)
