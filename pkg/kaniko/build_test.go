@@ -27,6 +27,7 @@ import (
 const (
 	password    = "the-registry-passw0rd"
 	buildSecret = "build-time-secret"
+	fileSecret  = "the-secret-of-a-file"
 )
 
 var tools string // folder of the static programs that the builds need

@@ -113,7 +113,10 @@ func (r *run) run(ctx context.Context) int {
 		err = removeStale(&r.common, r.program.Results)
 	}
 	if err == nil {
-		outcome, err = r.work(ctx)
+		if outcome, err = r.work(ctx); err != nil {
+			// A program that the step ran, such as a Dockerfile's RUN, may have forged them.
+			err = errors.Join(err, removeStale(&r.common, r.program.Results))
+		}
 	}
 	results := outcome.Results
 	if err != nil {

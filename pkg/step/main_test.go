@@ -264,6 +264,24 @@ func TestResultsAndReport(t *testing.T) {
 	}
 }
 
+func TestForgedResultsDoNotOutliveAFailure(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	dotenv := filepath.Join(dir, "d.env")
+	s := &sample{run: func(context.Context, *Runtime) (Outcome, error) {
+		for _, path := range []string{filepath.Join(dir, "DIGEST"), dotenv} {
+			if err := os.WriteFile(path, []byte("DIGEST=sha256:forged"), 0o600); err != nil {
+				return Outcome{}, err
+			}
+		}
+		return Outcome{}, fault.New(fault.BuildFailed, "a program that was run failed")
+	}}
+	status, _, _ := try(t, s, nil, "IMAGE=a", "RESULTS_DIR="+dir, "DOTENV_FILE="+dotenv)
+	if entries, err := os.ReadDir(dir); status != 9 || err != nil || len(entries) > 0 {
+		t.Errorf("status %d, files %v, %v", status, entries, err)
+	}
+}
+
 func TestResultsThatCannotBeHandedOn(t *testing.T) {
 	t.Parallel()
 	for name, value := range map[string]string{"a line end": "a\nFORGED=1", "too long": strings.Repeat("x", 2000)} {
