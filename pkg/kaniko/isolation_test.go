@@ -124,16 +124,36 @@ func TestABuildThatCannotBeIsolated(t *testing.T) {
 	}
 }
 
-// TestARunGetsNothingFromTheNetwork: a RUN finds the proxy through which the build pulls, which does not serve it.
+// TestARunGetsNothingFromTheNetwork: a RUN finds the proxy through which the build pulls, which does not serve it, and
+// cannot read what the build and its parent send.
 func TestARunGetsNothingFromTheNetwork(t *testing.T) {
 	t.Parallel()
-	output, status := inSandbox(t, "FROM scratch\nCOPY probe /bin/probe\n"+
-		"RUN [\"/bin/probe\", \"ask\", \"http://registry.test/v2/deepsky/base/manifests/1\"]\n", "registry.test/deepsky/base:1",
-		func(spec *sandbox.Spec) {
-			spec.OwnNetwork = true
-			spec.Programs["/kaniko/context/probe"] = filepath.Join(tools, "probe")
+	for name, row := range map[string]struct {
+		change func(*sandbox.Spec)
+		raw    string // what becomes of each of the two kinds of sockets
+	}{
+		"a default container":                    {func(*sandbox.Spec) {}, "REFUSED"},
+		"without CAP_SETPCAP":                    {withoutCapabilities(unix.CAP_SETPCAP), "REFUSED"},
+		"control: without giving anything up":    {control("capabilities"), "OPENED"},
+		"a container that has not got it itself": {withoutCapabilities(unix.CAP_NET_RAW), "REFUSED"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			output, status := inSandbox(t, "FROM scratch\nCOPY probe /bin/probe\n"+
+				"RUN [\"/bin/probe\", \"ask\", \"http://registry.test/v2/deepsky/base/manifests/1\"]\n"+
+				"RUN [\"/bin/probe\", \"raw\"]\n", "registry.test/deepsky/base:1",
+				both(row.change, func(spec *sandbox.Spec) {
+					spec.OwnNetwork = true
+					spec.Programs["/kaniko/context/probe"] = filepath.Join(tools, "probe")
+				}))
+			if status != 0 || strings.Count(output, "LOG  ASKED") != 3 || strings.Count(output, "LOG  ASKED 407\n") != 3 {
+				t.Errorf("exit status %d\n%s", status, output)
+			}
+			for _, kind := range []string{"packet", "tcp"} {
+				if !strings.Contains(output, "LOG  "+row.raw+" "+kind) {
+					t.Errorf("a %s socket is not %s\n%s", kind, row.raw, output)
+				}
+			}
 		})
-	if status != 0 || strings.Count(output, "LOG  ASKED") != 3 || strings.Count(output, "LOG  ASKED 407\n") != 3 {
-		t.Errorf("exit status %d\n%s", status, output)
 	}
 }
