@@ -44,7 +44,12 @@ func run() error {
 		Labels:          map[string]string{"org.opencontainers.image.revision": "abc"},
 		AllowPrivileged: os.Getenv("ALLOW_PRIVILEGED") == "true",
 
-		Log: func(line kaniko.Line) { fmt.Println("LOG", line.Level, line.Text) },
+		Log: func(line kaniko.Line) {
+			if os.Getenv("CRASH") != "" {
+				panic(os.Getenv("CRASH"))
+			}
+			fmt.Println("LOG", line.Level, line.Text)
+		},
 	}.Run(ctx)
 	if err != nil {
 		return err

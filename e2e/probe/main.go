@@ -6,6 +6,7 @@
 //	probe ask URL                asks for URL through each proxy that listens on loopback, without its password
 //	probe raw                    tries to open the sockets that read what others send and receive
 //	probe run WORD… -- WORD…     runs commands one after another, as a shell in a CI job does, and returns the last status
+//	probe wait                   does nothing for a minute
 //	probe hold FILE WORD…        runs one command while it holds FILE open, whose name it has removed
 package main
 
@@ -15,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"time"
 )
 
 func main() {
@@ -32,6 +34,8 @@ func main() {
 		fmt.Println("SEARCHED", len(places))
 	case len(words) == 2 && words[0] == "ask":
 		ask(words[1])
+	case len(words) == 1 && words[0] == "wait":
+		time.Sleep(time.Minute)
 	case len(words) == 1 && words[0] == "raw":
 		openRaw()
 	case len(words) > 1 && words[0] == "run":

@@ -192,3 +192,14 @@ func TestReadyRefusesAnOrdinaryMachine(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestACrashBesideTheBuildEndsIt: the goroutine that passes the build's lines on crashes while a RUN goes on for long.
+func TestACrashBesideTheBuildEndsIt(t *testing.T) {
+	t.Parallel()
+	image := base(t)
+	output, status := inSandbox(t, "FROM "+image+"\nRUN [\"/bin/probe\", \"wait\"]\n", image,
+		func(spec *sandbox.Spec) { spec.Env = append(spec.Env, "CRASH=boom") })
+	if status != 1 || !strings.Contains(output, "ERROR building: crashed: boom\n") {
+		t.Errorf("exit status %d:\n%s", status, output)
+	}
+}

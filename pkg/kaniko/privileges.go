@@ -31,6 +31,7 @@ func lessPrivileged(start func() error) (warning string, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		defer fault.Catch(&err)
 		runtime.LockOSThread() // and never unlocked: the thread goes with the goroutine
 		if unix.Gettid() == unix.Getpid() {
 			// The main thread cannot end, and its capabilities are those that the kernel compares when somebody wants to

@@ -3,6 +3,7 @@ package kaniko
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -90,6 +91,32 @@ func TestTheProxyServesTheBuildAlone(t *testing.T) {
 				t.Errorf("status %d, want %d: %s", answer.StatusCode, row.status, content)
 			}
 		})
+	}
+}
+
+// clumsy is a Puller that crashes.
+type clumsy struct{ Puller }
+
+// TestACrashOfThePullerIsTheBuildsOwn: it is neither printed by the server nor lost.
+func TestACrashOfThePullerIsTheBuildsOwn(t *testing.T) {
+	t.Parallel()
+	p, err := Build{Images: []string{"registry.test/deepsky/base:1"}, Puller: clumsy{}}.startProxy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.close)
+	proxy, err := url.Parse(p.url())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(proxy)}}
+	answer, err := client.Get("http://registry.test/v2/deepsky/base/manifests/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if crash := (*fault.Crash)(nil); answer.StatusCode != http.StatusForbidden || !errors.As(p.failed(), &crash) {
+		t.Errorf("status %d, failure %v", answer.StatusCode, p.failed())
 	}
 }
 

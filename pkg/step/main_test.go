@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -191,6 +192,21 @@ func TestEndings(t *testing.T) {
 				t.Errorf("status %d, last line\n%q\nwant %d,\n%q", status, lastLine(stderr), row.status, row.last)
 			}
 		})
+	}
+}
+
+func TestACrashBesideTheStepEndsIt(t *testing.T) {
+	t.Parallel()
+	s := &sample{run: func(ctx context.Context, rt *Runtime) (Outcome, error) {
+		rt.every = time.Millisecond
+		defer rt.Waiting(ctx, func() string { panic("boom with hunter22") })()
+		<-ctx.Done()
+		return Outcome{}, fmt.Errorf("waiting: %w", ctx.Err())
+	}}
+	status, _, stderr := try(t, s, nil, "IMAGE=a", "GIT_PASSWORD=hunter22", "LOG_LEVEL=debug")
+	const last = "sample: unexpected: crashed: boom with [MASKED]. Hint: this looks like a bug: run again with LOG_LEVEL=debug and report what it says (exit status 1)"
+	if status != 1 || lastLine(stderr) != last || !strings.Contains(stderr, "goroutine") {
+		t.Errorf("status %d: %s", status, stderr)
 	}
 }
 
