@@ -163,6 +163,12 @@ func TestWrongInput(t *testing.T) {
 			"retag: not allowed: cluster: * Hint: the cluster refuses the token* (exit status 5)"},
 		{"verify: the cluster refuses the token", "verify", false, nil, 5,
 			"verify: not allowed: cluster: * Hint: the cluster refuses the token* (exit status 5)"},
+		{"retag: a token by plain http", "retag", false, func(*testing.T, *world) []string {
+			return []string{"KUBE_SERVER=http://api.example.com:8080"}
+		}, 2, `retag: configuration: KUBE_SERVER: plain http would show KUBE_TOKEN on its way to "api.example.com:8080": use https. Hint: --help * (exit status 2)`},
+		{"verify: a token by plain http", "verify", false, func(*testing.T, *world) []string {
+			return []string{"KUBE_SERVER=http://192.0.2.1"}
+		}, 2, `verify: configuration: KUBE_SERVER: plain http would show KUBE_TOKEN on its way to "192.0.2.1": use https. Hint: --help * (exit status 2)`},
 		{"an argument", "promote", false, func(*testing.T, *world) []string { return []string{"ARGUMENT"} }, 2,
 			`promote: configuration: the argument "ARGUMENT" is unknown: * (exit status 2)`},
 	} {
