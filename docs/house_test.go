@@ -2,7 +2,12 @@
 package docs
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -69,6 +74,67 @@ func TestArrowsRunOneWay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestEveryGoroutineCatchesItsPanics looks for those that would end the process with the wrong status: see fault.Catch.
+func TestEveryGoroutineCatchesItsPanics(t *testing.T) {
+	t.Parallel()
+	started := 0
+	for _, folder := range []string{"cmd", "pkg", "steps"} {
+		if err := filepath.WalkDir(filepath.Join("..", folder), func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			files := token.NewFileSet()
+			file, err := parser.ParseFile(files, path, nil, parser.SkipObjectResolution)
+			if err != nil {
+				return err
+			}
+			ast.Inspect(file, func(node ast.Node) bool {
+				var work ast.Expr
+				switch node := node.(type) {
+				case *ast.GoStmt:
+					work = node.Call.Fun
+				case *ast.CallExpr: // of errgroup.Group.Go, sync.WaitGroup.Go
+					if method, ok := node.Fun.(*ast.SelectorExpr); !ok || method.Sel.Name != "Go" || len(node.Args) != 1 {
+						return true
+					}
+					work = node.Args[0]
+				default:
+					return true
+				}
+				started++
+				if !catches(work) {
+					t.Errorf("%s: a goroutine without defer fault.Catch", files.Position(node.Pos()))
+				}
+				return true
+			})
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if started == 0 {
+		t.Error("no goroutine was found: has a folder moved?")
+	}
+}
+
+// catches says whether a function defers fault.Catch, or the end of the process.
+func catches(work ast.Expr) bool {
+	function, ok := work.(*ast.FuncLit)
+	if !ok {
+		return false
+	}
+	for _, statement := range function.Body.List {
+		deferred, ok := statement.(*ast.DeferStmt)
+		if !ok {
+			continue
+		}
+		if name, ok := deferred.Call.Fun.(*ast.SelectorExpr); ok && (name.Sel.Name == "Catch" || name.Sel.Name == "Exit") {
+			return true
+		}
+	}
+	return false
 }
 
 func begins(path string, beginnings []string) bool {

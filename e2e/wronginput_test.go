@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"dockline/e2e/faultyregistry"
+	"dockline/e2e/sandbox"
 )
 
 const (
@@ -34,13 +35,13 @@ const (
 var programs string // folder of the built programs
 
 func TestMain(m *testing.M) {
+	sandbox.Init()
 	dir, err := os.MkdirTemp("", "dockline-programs-*")
 	if err != nil {
 		panic(err)
 	}
 	programs = dir
-	build := exec.Command("go", "build", "-o", dir+"/", "dockline/cmd/promote", "dockline/cmd/retag", "dockline/cmd/verify",
-		"dockline/cmd/dockline")
+	build := exec.Command("go", "build", "-o", dir+"/", "dockline/cmd/...", "dockline/e2e/baseimage/stamp")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building the programs: %v\n%s", err, out)
@@ -162,6 +163,12 @@ func TestWrongInput(t *testing.T) {
 			"retag: not allowed: cluster: * Hint: the cluster refuses the token* (exit status 5)"},
 		{"verify: the cluster refuses the token", "verify", false, nil, 5,
 			"verify: not allowed: cluster: * Hint: the cluster refuses the token* (exit status 5)"},
+		{"retag: a token by plain http", "retag", false, func(*testing.T, *world) []string {
+			return []string{"KUBE_SERVER=http://api.example.com:8080"}
+		}, 2, `retag: configuration: KUBE_SERVER: plain http would show KUBE_TOKEN on its way to "api.example.com:8080": use https. Hint: --help * (exit status 2)`},
+		{"verify: a token by plain http", "verify", false, func(*testing.T, *world) []string {
+			return []string{"KUBE_SERVER=http://192.0.2.1"}
+		}, 2, `verify: configuration: KUBE_SERVER: plain http would show KUBE_TOKEN on its way to "192.0.2.1": use https. Hint: --help * (exit status 2)`},
 		{"an argument", "promote", false, func(*testing.T, *world) []string { return []string{"ARGUMENT"} }, 2,
 			`promote: configuration: the argument "ARGUMENT" is unknown: * (exit status 2)`},
 	} {
@@ -207,12 +214,19 @@ func execute(t *testing.T, program string, environment, arguments []string) (sta
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	var out bytes.Buffer
 	command := exec.CommandContext(ctx, filepath.Join(programs, program), arguments...)
-	command.Env, command.Stdout, command.Stderr = environment, &out, &out
+	command.Env = environment
 	if command.Env == nil {
 		command.Env = []string{}
 	}
+	return finish(t, command)
+}
+
+// finish runs a command and returns its exit status and all that it wrote.
+func finish(t *testing.T, command *exec.Cmd) (status int, output string) {
+	t.Helper()
+	var out bytes.Buffer
+	command.Stdout, command.Stderr = &out, &out
 	err := command.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

@@ -40,9 +40,16 @@ func run() error {
 	image, err := kaniko.Build{
 		ContextDir: "/kaniko/context", Dockerfile: "Dockerfile", Platform: "linux/amd64",
 		Images: strings.Fields(os.Getenv("IMAGES")), Puller: puller{os.Getenv("PASSWORD")},
-		Secrets: map[string][]byte{"token": []byte(os.Getenv("BUILD_SECRET"))},
-		Labels:  map[string]string{"org.opencontainers.image.revision": "abc"},
-		Log:     func(line kaniko.Line) { fmt.Println("LOG", line.Level, line.Text) },
+		Secrets:         map[string][]byte{"token": []byte(os.Getenv("BUILD_SECRET"))},
+		Labels:          map[string]string{"org.opencontainers.image.revision": "abc"},
+		AllowPrivileged: os.Getenv("ALLOW_PRIVILEGED") == "true",
+
+		Log: func(line kaniko.Line) {
+			if os.Getenv("CRASH") != "" {
+				panic(os.Getenv("CRASH"))
+			}
+			fmt.Println("LOG", line.Level, line.Text)
+		},
 	}.Run(ctx)
 	if err != nil {
 		return err

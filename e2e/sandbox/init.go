@@ -6,17 +6,20 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
 
 // inner is what the first process inside is told.
 type inner struct {
-	Root     string
-	Args     []string
-	Binds    map[string]string
-	ReadOnly map[string]string
-	Capable  bool
+	Root       string
+	Args       []string
+	Binds      map[string]string
+	ReadOnly   map[string]string
+	Capable    bool
+	Without    []uintptr
+	OwnNetwork bool
 }
 
 // defaultCapabilities are those of a container that an engine starts without further options.
@@ -92,8 +95,14 @@ func enter(plan inner) error {
 	if err := os.Chdir("/"); err != nil {
 		return err
 	}
+	if plan.OwnNetwork {
+		if err := upLoopback(); err != nil {
+			return fmt.Errorf("bringing loopback up: %w", err)
+		}
+	}
 	if !plan.Capable {
-		if err := keep(defaultCapabilities); err != nil {
+		isLeftOut := func(capability uintptr) bool { return slices.Contains(plan.Without, capability) }
+		if err := keep(slices.DeleteFunc(slices.Clone(defaultCapabilities), isLeftOut)); err != nil {
 			return err
 		}
 	}
@@ -126,6 +135,21 @@ func mountDevices(dev string) error {
 		}
 	}
 	return nil
+}
+
+// upLoopback switches the loopback interface on, which is off in a new network namespace.
+func upLoopback() error {
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(socket) //nolint:errcheck // nothing was written
+	loopback, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	loopback.SetUint16(unix.IFF_UP)
+	return unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, loopback)
 }
 
 // keep drops all capabilities but these, from the bounding set too.

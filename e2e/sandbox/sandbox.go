@@ -32,11 +32,16 @@ type Spec struct {
 	Env      []string          // its whole environment
 	Programs map[string]string // path inside → static program outside, copied
 	Files    map[string]string // path inside → content
-	Binds    map[string]string // folder inside → folder outside, shared with the host for reading and writing
+	Binds    map[string]string // file or folder inside → one outside, shared with the host for reading and writing
 	// ReadOnly is Binds for reading only.
 	ReadOnly map[string]string
 	// Capable leaves every capability, as a privileged container has them. The default is a default container's set.
 	Capable bool
+	// Without lists capabilities that a container which is not Capable goes without (unix.CAP_SETPCAP).
+	Without []uintptr
+	// OwnNetwork has the container see a loopback interface of its own, on which nothing listens, instead of the host's
+	// network.
+	OwnNetwork bool
 }
 
 // Sandbox is one root file system; a program can be run in it more than once, one after another.
@@ -76,8 +81,8 @@ func New(dir string, spec Spec) (*Sandbox, error) {
 		}
 	}
 	for _, binds := range []map[string]string{spec.Binds, spec.ReadOnly} {
-		for path := range binds {
-			if err := os.MkdirAll(filepath.Join(dir, path), 0o755); err != nil { //nolint:gosec // a mount point
+		for path, outside := range binds {
+			if err := mountPoint(filepath.Join(dir, path), outside); err != nil {
 				return nil, err
 			}
 		}
@@ -92,6 +97,7 @@ func (s *Sandbox) Root() string { return s.root }
 func (s *Sandbox) Command(ctx context.Context) (*exec.Cmd, error) {
 	plan, err := json.Marshal(inner{
 		Root: s.root, Args: s.spec.Args, Binds: s.spec.Binds, ReadOnly: s.spec.ReadOnly, Capable: s.spec.Capable,
+		Without: s.spec.Without, OwnNetwork: s.spec.OwnNetwork,
 	})
 	if err != nil {
 		return nil, err
@@ -105,6 +111,9 @@ func (s *Sandbox) Command(ctx context.Context) (*exec.Cmd, error) {
 	command.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC,
 		Pdeathsig:  syscall.SIGKILL,
+	}
+	if s.spec.OwnNetwork {
+		command.SysProcAttr.Cloneflags |= unix.CLONE_NEWNET
 	}
 	if os.Geteuid() != 0 {
 		command.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
@@ -142,6 +151,18 @@ func Available() error {
 		return fmt.Errorf("%w: run as root, or set sysctl user.max_user_namespaces=10000", err)
 	}
 	return fmt.Errorf("%w: run as root, or outside of a container that forbids namespaces", err)
+}
+
+// mountPoint makes what outside can be mounted at: a folder, or an empty file.
+func mountPoint(path, outside string) error {
+	info, err := os.Stat(outside)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return write(path, strings.NewReader(""), 0o600)
+	}
+	return os.MkdirAll(path, 0o755) //nolint:gosec // a root file system
 }
 
 func write(path string, content io.Reader, mode fs.FileMode) error {

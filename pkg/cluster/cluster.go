@@ -8,6 +8,8 @@ package cluster
 
 import (
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,7 +49,8 @@ type Cluster struct {
 	watcher  dynamic.Interface // without a limit on how long an answer may take
 }
 
-// Connect reads the configuration; it does not connect yet. Its errors are of kind fault.Configuration.
+// Connect reads the configuration; it does not connect yet. Its errors are of kind fault.Configuration. A token is
+// sent by plain http to this machine only.
 func Connect(config Config) (*Cluster, error) {
 	settings, err := restConfig(config)
 	if err != nil {
@@ -99,6 +102,9 @@ func restConfig(config Config) (*rest.Config, error) {
 		if !strings.HasPrefix(config.Server, "https://") && !strings.HasPrefix(config.Server, "http://") {
 			return nil, fmt.Errorf("the server %q is no address such as https://api.example.com:6443", config.Server)
 		}
+		if config.Token != "" && showsWhatIsSent(config.Server) {
+			return nil, fmt.Errorf("plain http would show the token on its way to %q: use https", config.Server)
+		}
 		return &rest.Config{
 			Host: config.Server, BearerToken: config.Token, TLSClientConfig: rest.TLSClientConfig{CAData: config.CA},
 		}, nil
@@ -108,6 +114,13 @@ func restConfig(config Config) (*rest.Config, error) {
 		return nil, fmt.Errorf("no cluster is configured, and this is no pod with a ServiceAccount: %w", err)
 	}
 	return settings, nil
+}
+
+// showsWhatIsSent says whether an address is plain http to another machine. (Of a kubeconfig client-go itself sends no
+// credentials there.)
+func showsWhatIsSent(address string) bool {
+	server, err := url.Parse(address)
+	return err != nil || server.Scheme == "http" && server.Hostname() != "localhost" && !net.ParseIP(server.Hostname()).IsLoopback()
 }
 
 func fromKubeconfig(paths string) (*rest.Config, error) {

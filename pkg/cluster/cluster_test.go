@@ -131,7 +131,11 @@ func TestConnections(t *testing.T) {
 			t.Errorf("%s: the token was sent as %v", row.name, token.Load())
 		}
 	}
+	if _, err := cluster.Connect(cluster.Config{Server: "http://api.example.com"}); err != nil {
+		t.Errorf("plain http without a token: %v", err)
+	}
 	for name, config := range map[string]cluster.Config{
+		"a token by plain http": {Server: "http://api.example.com:8080", Token: "t"},
 		"both":                  {Kubeconfig: kubeconfig, Server: plain.URL},
 		"no kubeconfig there":   {Kubeconfig: kubeconfig + ".missing"},
 		"a host, no address":    {Server: "api.example.com:6443"},

@@ -63,3 +63,27 @@ func ExampleKindOf() {
 	// target registry: pushing "deepsky/hello:1.0": 401 Unauthorized
 	// not allowed 5
 }
+
+func TestCatch(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		work func() error
+		text string // "" for none
+	}{
+		"done":                {func() error { return nil }, ""},
+		"an error":            {func() error { return errors.New("odd") }, "odd"},
+		"a panic":             {func() error { panic("boom") }, "crashed: boom"},
+		"a panic by an error": {func() error { panic(fault.New(fault.Denied, "no")) }, "crashed: no"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := func() (err error) {
+				defer fault.Catch(&err)
+				return row.work()
+			}()
+			if row.text == "" && err != nil || row.text != "" && (err == nil || err.Error() != row.text || fault.KindOf(err) != fault.Unexpected) {
+				t.Errorf("error %v of the kind %v", err, fault.KindOf(err))
+			}
+		})
+	}
+}

@@ -198,8 +198,10 @@ func interruptible(ctx context.Context, clone func() (Checkout, error)) (Checkou
 	}
 	done := make(chan outcome, 1)
 	go func() {
-		checkout, err := clone()
-		done <- outcome{checkout, err}
+		var result outcome
+		defer func() { done <- result }()
+		defer fault.Catch(&result.err)
+		result.checkout, result.err = clone()
 	}()
 	select {
 	case <-ctx.Done():

@@ -27,6 +27,7 @@ import (
 const (
 	password    = "the-registry-passw0rd"
 	buildSecret = "build-time-secret"
+	fileSecret  = "the-secret-of-a-file"
 )
 
 var tools string // folder of the static programs that the builds need
@@ -189,5 +190,16 @@ func TestReadyRefusesAnOrdinaryMachine(t *testing.T) {
 	t.Parallel()
 	if err := kaniko.Ready(true); err == nil || !strings.Contains(err.Error(), "this is not Dockline's image") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestACrashBesideTheBuildEndsIt: the goroutine that passes the build's lines on crashes while a RUN goes on for long.
+func TestACrashBesideTheBuildEndsIt(t *testing.T) {
+	t.Parallel()
+	image := base(t)
+	output, status := inSandbox(t, "FROM "+image+"\nRUN [\"/bin/probe\", \"wait\"]\n", image,
+		func(spec *sandbox.Spec) { spec.Env = append(spec.Env, "CRASH=boom") })
+	if status != 1 || !strings.Contains(output, "ERROR building: crashed: boom\n") {
+		t.Errorf("exit status %d:\n%s", status, output)
 	}
 }

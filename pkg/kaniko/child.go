@@ -40,9 +40,9 @@ func ChildMain() {
 		os.Exit(1)
 	}
 	go func() {
+		defer os.Exit(1)
 		_, _ = io.Copy(io.Discard, orders) // says nothing more, and ends with the parent
 		_ = killDescendants()
-		os.Exit(1)
 	}()
 	watch := &watcher{log: log, answers: answers}
 	watch.answer(build(told, watch))

@@ -107,12 +107,14 @@ func parentIn(stat string) (int, error) {
 }
 
 // reap reads the ends of the processes that this one adopts while a build runs, so that a RUN which waits for a daemon to
-// end sees it end. The process with the id except is somebody else's to wait for.
-func reap(except int) (stop func()) {
+// end sees it end. The process with the id except is somebody else's to wait for. An error of stop is a crash.
+func reap(except int) (stop func() error) {
 	ended, done, stopped := make(chan os.Signal, 1), make(chan struct{}), make(chan struct{})
 	signal.Notify(ended, unix.SIGCHLD)
+	var crash error
 	go func() {
 		defer close(stopped)
+		defer fault.Catch(&crash)
 		for {
 			select {
 			case <-ended:
@@ -127,9 +129,10 @@ func reap(except int) (stop func()) {
 			}
 		}
 	}()
-	return func() {
+	return func() error {
 		signal.Stop(ended)
 		close(done)
 		<-stopped
+		return crash
 	}
 }

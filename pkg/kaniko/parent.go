@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 
+	"golang.org/x/sync/errgroup"
+
 	"dockline/pkg/fault"
 )
 
@@ -29,6 +31,7 @@ var childEnvironment = []string{
 func (b Build) runChild(ctx context.Context, told order) (answer outcome, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	readers, running := errgroup.WithContext(ctx) // ends the build when one of them crashes
 	var pipes pipes
 	defer pipes.close()
 	orders, answers, log := pipes.new(), pipes.new(), pipes.new()
@@ -36,7 +39,7 @@ func (b Build) runChild(ctx context.Context, told order) (answer outcome, err er
 	if pipes.err != nil {
 		return outcome{}, fault.New(fault.Unexpected, "making pipes: %w", pipes.err)
 	}
-	command := exec.CommandContext(ctx, "/proc/self/exe")
+	command := exec.CommandContext(running, "/proc/self/exe")
 	command.Args = []string{childName}
 	command.Env = append(slices.Clone(b.Environ), childEnvironment...)
 	if control != "" {
@@ -58,19 +61,28 @@ func (b Build) runChild(ctx context.Context, told order) (answer outcome, err er
 		_ = file.Close()
 	}
 	stop := reap(command.Process.Pid)
-	var readers sync.WaitGroup
-	readers.Go(func() { b.lines(output.read, func(line string) (string, string) { return "", line }) })
-	readers.Go(func() { b.lines(log.read, levelOf) })
+	readers.Go(func() (err error) {
+		defer fault.Catch(&err)
+		b.lines(output.read, func(line string) (string, string) { return "", line })
+		return nil
+	})
+	readers.Go(func() (err error) {
+		defer fault.Catch(&err)
+		b.lines(log.read, levelOf)
+		return nil
+	})
 	sent := json.NewEncoder(orders.write).Encode(told) // and stays open: its end tells the child that this process is gone
 	decoded := json.NewDecoder(io.LimitReader(answers.read, 1<<20)).Decode(&answer)
 	_ = command.Wait()
-	stop()
+	crashed := stop()
 	left := killDescendants()
 	if left != nil {
 		pipes.close() // what is left may hold the other ends for ever
 	}
-	readers.Wait()
+	crashed = errors.Join(crashed, readers.Wait())
 	switch {
+	case crashed != nil:
+		return outcome{}, fmt.Errorf("building: %w", errors.Join(crashed, left))
 	case ctx.Err() != nil:
 		return outcome{}, errors.Join(interrupted(ctx), left)
 	case left != nil:

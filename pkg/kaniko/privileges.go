@@ -9,12 +9,16 @@ import (
 	"dockline/pkg/fault"
 )
 
-// childCapabilities are those of a container that an engine starts without further options, less CAP_SETPCAP. The
-// kernel refuses /proc/PID/{environ,mem,fd,root} to a process whose capabilities do not include all of the target's
-// (cap_ptrace_access_check): by the one that is missing, no RUN can look into the parent, nor into the shell or the
-// entrypoint above it.
+// childCapabilities are those of a container that Docker starts without further options, less two.
+//
+// CAP_SETPCAP: the kernel refuses /proc/PID/{environ,mem,fd,root} to a process whose capabilities do not include all of
+// the target's (cap_ptrace_access_check): by the one that is missing, no RUN can look into the parent, nor into the
+// shell or the entrypoint above it.
+//
+// CAP_NET_RAW: a RUN, or what it leaves running, shares the parent's network, and would read the credentials that the
+// parent sends for base images where a registry speaks plain http, and the password of the parent's proxy.
 const childCapabilities uint64 = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FSETID |
-	1<<unix.CAP_FOWNER | 1<<unix.CAP_MKNOD | 1<<unix.CAP_NET_RAW | 1<<unix.CAP_SETGID | 1<<unix.CAP_SETUID |
+	1<<unix.CAP_FOWNER | 1<<unix.CAP_MKNOD | 1<<unix.CAP_SETGID | 1<<unix.CAP_SETUID |
 	1<<unix.CAP_SETFCAP | 1<<unix.CAP_NET_BIND_SERVICE | 1<<unix.CAP_SYS_CHROOT | 1<<unix.CAP_KILL |
 	1<<unix.CAP_AUDIT_WRITE
 
@@ -27,6 +31,7 @@ func lessPrivileged(start func() error) (warning string, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		defer fault.Catch(&err)
 		runtime.LockOSThread() // and never unlocked: the thread goes with the goroutine
 		if unix.Gettid() == unix.Getpid() {
 			// The main thread cannot end, and its capabilities are those that the kernel compares when somebody wants to
@@ -68,7 +73,7 @@ func giveUp() (warning string, err error) {
 	if keep == have {
 		// One capability less is enough, and these are what a build misses least.
 		for _, capability := range []uint64{
-			unix.CAP_AUDIT_WRITE, unix.CAP_NET_RAW, unix.CAP_NET_BIND_SERVICE, unix.CAP_MKNOD, unix.CAP_SYS_CHROOT,
+			unix.CAP_AUDIT_WRITE, unix.CAP_NET_BIND_SERVICE, unix.CAP_MKNOD, unix.CAP_SYS_CHROOT,
 		} {
 			if keep&(1<<capability) != 0 {
 				keep &^= 1 << capability

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"maps"
 	"net"
 	"net/http"
@@ -58,8 +59,14 @@ func (b Build) startProxy() (*proxy, error) {
 	if err != nil {
 		return nil, fault.New(fault.Unexpected, "listening on loopback for the build's pulls: %w", err)
 	}
-	p.server = &http.Server{Handler: p, ReadHeaderTimeout: time.Minute}
-	go func() { _ = p.server.Serve(p.listener) }() // ends with close
+	p.server = &http.Server{
+		Handler: p, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0), // what it says is not masked
+	}
+	go func() {
+		var crash error // the child's pulls fail then
+		defer fault.Catch(&crash)
+		_ = p.server.Serve(p.listener) // ends with close
+	}()
 	return p, nil
 }
 
@@ -133,17 +140,19 @@ func (p *proxy) serve(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, "the Dockerfile does not name this repository")
 		return
 	}
-	var err error
+	serve := p.manifest
 	if match[2] == "blobs" {
-		err = p.blob(w, r, from, match[3])
-	} else {
-		err = p.manifest(w, r, from, match[3])
+		serve = p.blob
 	}
+	started, err := serve(w, r, from, match[3])
 	if err == nil {
 		return
 	}
 	err = fmt.Errorf("pulling %q: %w", join(from, match[3]), err)
 	p.fail(r.Context(), err)
+	if started {
+		panic(http.ErrAbortHandler) // half of a blob must not look whole
+	}
 	// Nothing that the child would try again: the puller has done that.
 	status := http.StatusForbidden
 	if fault.KindOf(err) == fault.NotFound {
@@ -152,14 +161,18 @@ func (p *proxy) serve(w http.ResponseWriter, r *http.Request) {
 	refuse(w, status, "the image cannot be pulled")
 }
 
-func (p *proxy) manifest(w http.ResponseWriter, r *http.Request, from name.Repository, reference string) error {
+// manifest says whether the answer was started, as blob does.
+func (p *proxy) manifest(
+	w http.ResponseWriter, r *http.Request, from name.Repository, reference string,
+) (started bool, err error) {
+	defer fault.Catch(&err)
 	mediaType, content, err := p.puller.Manifest(r.Context(), from, reference)
 	if err != nil {
-		return err
+		return false, err
 	}
 	digest, _, err := v1.SHA256(bytes.NewReader(content))
 	if err != nil {
-		return err
+		return false, err
 	}
 	p.note(from, reference, digest, content)
 	w.Header().Set("Content-Type", mediaType)
@@ -168,7 +181,7 @@ func (p *proxy) manifest(w http.ResponseWriter, r *http.Request, from name.Repos
 	if r.Method == http.MethodGet {
 		_, _ = w.Write(content) // the child hears of a broken connection by itself
 	}
-	return nil
+	return true, nil
 }
 
 // note keeps to what a manifest refers, and that it was used.
@@ -193,29 +206,30 @@ func (p *proxy) note(from name.Repository, reference string, digest v1.Hash, con
 	}
 }
 
-func (p *proxy) blob(w http.ResponseWriter, r *http.Request, from name.Repository, reference string) error {
+func (p *proxy) blob(
+	w http.ResponseWriter, r *http.Request, from name.Repository, reference string,
+) (started bool, err error) {
+	defer fault.Catch(&err)
 	p.mu.Lock()
 	size, known := p.blobs[join(from, reference)]
 	p.mu.Unlock()
 	digest, err := v1.NewHash(reference)
 	if err != nil || !known {
-		return fault.New(fault.NotFound, "no manifest that was pulled refers to it")
+		return false, fault.New(fault.NotFound, "no manifest that was pulled refers to it")
 	}
 	if r.Method == http.MethodHead {
 		w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
-		return nil
+		return true, nil
 	}
 	content, _, err := p.puller.Blob(r.Context(), from, digest)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer content.Close()
 	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
-	if _, err := io.Copy(w, content); err != nil {
-		p.fail(r.Context(), fmt.Errorf("pulling %q: %w", join(from, reference), err))
-		panic(http.ErrAbortHandler) // half of a blob must not look whole
-	}
-	return nil
+	started = true
+	_, err = io.Copy(w, content)
+	return started, err
 }
 
 // fail keeps the first failure that is not the child's own going away.

@@ -76,7 +76,10 @@ func Copy(ctx context.Context, from Source, root v1.Hash, to *Repository, report
 	group, groupContext := errgroup.WithContext(ctx)
 	group.SetLimit(parallelBlobs)
 	for _, blob := range walk.blobs {
-		group.Go(func() error { return run.blob(groupContext, blob) })
+		group.Go(func() (err error) {
+			defer fault.Catch(&err)
+			return run.blob(groupContext, blob)
+		})
 	}
 	if err := group.Wait(); err != nil {
 		return run.copied, err
@@ -208,8 +211,9 @@ type metered struct {
 	told time.Time
 }
 
-func (m *metered) Read(p []byte) (int, error) {
-	n, err := m.ReadCloser.Read(p)
+func (m *metered) Read(p []byte) (n int, err error) {
+	defer fault.Catch(&err) // it is net/http's goroutine that reads
+	n, err = m.ReadCloser.Read(p)
 	m.done += int64(n)
 	if time.Since(m.told) >= reportEvery {
 		m.told = time.Now()

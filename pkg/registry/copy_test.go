@@ -232,6 +232,17 @@ func TestCancellingACopy(t *testing.T) {
 	}
 }
 
+func TestACrashEndsACopy(t *testing.T) {
+	t.Parallel()
+	source, target := faultyregistry.Start(t), faultyregistry.Start(t)
+	from, to := plain(t, source).Repository("a/b"), plain(t, target).Repository("a/b")
+	pushed := push(t, from, "1.0", randomImage(t))
+	_, err := registry.Copy(t.Context(), from, pushed.Digest, to, func(registry.Progress) { panic("boom") })
+	if crash := (*fault.Crash)(nil); !errors.As(err, &crash) || crash.Value != "boom" || len(crash.Stack) == 0 {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestInspect(t *testing.T) {
 	t.Parallel()
 	server := faultyregistry.Start(t)

@@ -1,10 +1,17 @@
 package step
 
+import (
+	"errors"
+	"net"
+	"net/url"
+)
+
 // Cluster says how to reach the Kubernetes or OpenShift API. With none of it set, a pod's own ServiceAccount is used.
 type Cluster struct {
 	// Path of a kubeconfig file; its current context is used. Excludes KUBE_SERVER.
 	Kubeconfig string `env:"KUBECONFIG"`
-	// Address of the cluster's API, such as https://api.example.com:6443. Needs KUBE_TOKEN.
+	// Address of the cluster's API, such as https://api.example.com:6443. Needs KUBE_TOKEN, which plain http would
+	// show: it is refused but for this machine's own addresses.
 	Server string `env:"KUBE_SERVER"`
 	// Bearer token for KUBE_SERVER.
 	Token Secret `env:"KUBE_TOKEN"`
@@ -12,15 +19,30 @@ type Cluster struct {
 	CAFile string `env:"KUBE_CA_FILE"`
 }
 
-// Validate returns the conflicts between the variables.
+// Validate returns the conflicts between the variables, and an address that the token must not be sent to.
 func (c Cluster) Validate() error {
+	var conflict error
 	switch {
 	case c.Kubeconfig != "" && c.Server != "":
-		return Problem("KUBECONFIG and KUBE_SERVER are both set: set one of them")
+		conflict = Problem("KUBECONFIG and KUBE_SERVER are both set: set one of them")
 	case c.Server != "" && c.Token == "":
-		return Problem("KUBE_TOKEN is missing: KUBE_SERVER is set")
+		conflict = Problem("KUBE_TOKEN is missing: KUBE_SERVER is set")
 	case c.Server == "" && c.Token != "":
-		return Problem("KUBE_SERVER is missing: KUBE_TOKEN is set")
+		conflict = Problem("KUBE_SERVER is missing: KUBE_TOKEN is set")
+	}
+	return errors.Join(conflict, c.validateServer())
+}
+
+func (c Cluster) validateServer() error {
+	if c.Server == "" {
+		return nil
+	}
+	server, err := url.Parse(c.Server)
+	switch {
+	case err != nil || server.Hostname() == "" || server.User != nil || server.Scheme != "https" && server.Scheme != "http":
+		return Problem("KUBE_SERVER is no address such as https://api.example.com:6443") // it may hold a password
+	case server.Scheme == "http" && server.Hostname() != "localhost" && !net.ParseIP(server.Hostname()).IsLoopback():
+		return Problem("KUBE_SERVER: plain http would show KUBE_TOKEN on its way to %q: use https", server.Host)
 	}
 	return nil
 }

@@ -35,6 +35,10 @@ func endingOf(ctx context.Context, err error) ending {
 	if err == nil {
 		return ending{name: "done"}
 	}
+	var crash *fault.Crash
+	if cause := context.Cause(ctx); errors.As(cause, &crash) && errors.Is(err, context.Canceled) {
+		err = cause
+	}
 	var signal interruption
 	if errors.As(context.Cause(ctx), &signal) && (errors.Is(err, context.Canceled) || errors.As(err, &signal)) {
 		return ending{

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -85,6 +84,7 @@ func newRun(p Program, environment []string, stdout, stderr io.Writer) *run {
 		Getenv: func(name string) string { return values[name] },
 		masker: masker,
 		files:  new([]string),
+		every:  waitingEvery,
 	}
 	r.loader = loader{environment: values, runtime: r.rt}
 	return r
@@ -138,6 +138,9 @@ func (r *run) run(ctx context.Context) int {
 	}
 	if err == nil {
 		outcome, err = r.work(ctx)
+		if crash := (*fault.Crash)(nil); errors.As(err, &crash) || errors.As(context.Cause(ctx), &crash) {
+			r.rt.Log.Debug().Bytes("stack", crash.Stack).Msg("crashed")
+		}
 		// Commands that a step runs, such as a build's, may have left there what is none of its results.
 		err = errors.Join(err, removeStale(&r.common, r.program.Results))
 	}
@@ -161,12 +164,7 @@ func (r *run) run(ctx context.Context) int {
 
 // work runs the step under a recover, so that a crash too ends in one clear line and status 1.
 func (r *run) work(ctx context.Context) (outcome Outcome, err error) {
-	defer func() {
-		if crash := recover(); crash != nil {
-			r.rt.Log.Debug().Bytes("stack", debug.Stack()).Msg("crashed")
-			err = fault.New(fault.Unexpected, "crashed: %v", crash)
-		}
-	}()
+	defer fault.Catch(&err)
 	return r.program.Step.Run(ctx, r.rt)
 }
 
@@ -202,10 +200,11 @@ func (r *run) say(end ending) int {
 // by force; what it does is safe to break off anywhere.
 func (r *run) interruptible(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
+	r.rt.cancel = cancel
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, terminating...)
 	done := make(chan struct{})
-	go func() {
+	r.rt.background(func() {
 		select {
 		case <-done:
 			return
@@ -220,7 +219,7 @@ func (r *run) interruptible(parent context.Context) (ctx context.Context, stop f
 				os.Exit(end)
 			}
 		}
-	}()
+	})
 	return ctx, func() {
 		signal.Stop(signals)
 		close(done)

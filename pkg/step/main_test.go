@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -164,6 +165,15 @@ func TestEndings(t *testing.T) {
 			err: fault.WithHint(fault.New(fault.NotFound, "no tag"), "look elsewhere."), status: 4,
 			last: "sample: not found: no tag. Hint: look elsewhere (exit status 4)",
 		},
+		"a revision": {
+			err:    fault.At("Git server", fault.New(fault.NotFound, "resolving %q: the repository has no such branch or tag", "x")),
+			status: 4,
+			last:   `sample: not found: Git server: resolving "x": the repository has no such branch or tag. Hint: check GIT_REVISION: a branch, a tag or a full commit hash (exit status 4)`,
+		},
+		"a repository": {
+			err: fault.At("Git server", fault.New(fault.NotFound, "there is no such repository")), status: 4,
+			last: "sample: not found: Git server: there is no such repository. Hint: check GIT_URL, and that the account may read it (exit status 4)",
+		},
 		"several lines": {err: errors.Join(fault.New(fault.Wrong, "one"), errors.New("two")), status: 8, last: "sample: wrong: one; two (exit status 8)"},
 		"no kind":       {err: errors.New("odd"), status: 1, last: "sample: unexpected: odd. Hint: this looks like a bug: run again with LOG_LEVEL=debug and report what it says (exit status 1)"},
 		"a deadline":    {err: context.DeadlineExceeded, status: 7, last: "sample: timed out: context deadline exceeded. Hint: look at what it waited for, and raise TIMEOUT if that is only slow (exit status 7)"},
@@ -182,6 +192,21 @@ func TestEndings(t *testing.T) {
 				t.Errorf("status %d, last line\n%q\nwant %d,\n%q", status, lastLine(stderr), row.status, row.last)
 			}
 		})
+	}
+}
+
+func TestACrashBesideTheStepEndsIt(t *testing.T) {
+	t.Parallel()
+	s := &sample{run: func(ctx context.Context, rt *Runtime) (Outcome, error) {
+		rt.every = time.Millisecond
+		defer rt.Waiting(ctx, func() string { panic("boom with hunter22") })()
+		<-ctx.Done()
+		return Outcome{}, fmt.Errorf("waiting: %w", ctx.Err())
+	}}
+	status, _, stderr := try(t, s, nil, "IMAGE=a", "GIT_PASSWORD=hunter22", "LOG_LEVEL=debug")
+	const last = "sample: unexpected: crashed: boom with [MASKED]. Hint: this looks like a bug: run again with LOG_LEVEL=debug and report what it says (exit status 1)"
+	if status != 1 || lastLine(stderr) != last || !strings.Contains(stderr, "goroutine") {
+		t.Errorf("status %d: %s", status, stderr)
 	}
 }
 
@@ -252,6 +277,24 @@ func TestResultsAndReport(t *testing.T) {
 				t.Errorf("the report says %q", written.Details["note"])
 			}
 		})
+	}
+}
+
+func TestForgedResultsDoNotOutliveAFailure(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	dotenv := filepath.Join(dir, "d.env")
+	s := &sample{run: func(context.Context, *Runtime) (Outcome, error) {
+		for _, path := range []string{filepath.Join(dir, "DIGEST"), dotenv} {
+			if err := os.WriteFile(path, []byte("DIGEST=sha256:forged"), 0o600); err != nil {
+				return Outcome{}, err
+			}
+		}
+		return Outcome{}, fault.New(fault.BuildFailed, "a program that was run failed")
+	}}
+	status, _, _ := try(t, s, nil, "IMAGE=a", "RESULTS_DIR="+dir, "DOTENV_FILE="+dotenv)
+	if entries, err := os.ReadDir(dir); status != 9 || err != nil || len(entries) > 0 {
+		t.Errorf("status %d, files %v, %v", status, entries, err)
 	}
 }
 

@@ -8,8 +8,11 @@ package step
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/rs/zerolog"
+
+	"dockline/pkg/fault"
 )
 
 // Step is what a program runs: a pointer to a struct of configuration, filled from the environment before Validate.
@@ -52,6 +55,8 @@ type Runtime struct {
 	masker   *Masker
 	sections *sections
 	files    *[]string
+	cancel   context.CancelCauseFunc // ends the run
+	every    time.Duration           // of what Waiting says
 }
 
 // Mask adds secrets to what is masked, from now on, in everything that leaves the process.
@@ -74,6 +79,20 @@ func (rt *Runtime) WriteReport(path string, content []byte) error {
 
 // CredentialFiles returns the paths of the files that credentials have been read from so far.
 func (rt *Runtime) CredentialFiles() []string { return append([]string(nil), *rt.files...) }
+
+// background runs work beside the step. A crash of it ends the run as one of the step does.
+func (rt *Runtime) background(work func()) {
+	go func() {
+		var err error
+		defer func() {
+			if err != nil {
+				rt.cancel(err)
+			}
+		}()
+		defer fault.Catch(&err)
+		work()
+	}()
+}
 
 func (rt *Runtime) readCredentials(path string) ([]byte, error) {
 	content, err := readSmallFile(path)

@@ -14,8 +14,8 @@ const waitingEvery = 10 * time.Second
 func (rt *Runtime) Waiting(ctx context.Context, what func() string) (done func()) {
 	ctx, done = context.WithCancel(ctx)
 	started := time.Now()
-	go func() {
-		ticker := time.NewTicker(waitingEvery)
+	rt.background(func() {
+		ticker := time.NewTicker(rt.every)
 		defer ticker.Stop()
 		for {
 			select {
@@ -25,6 +25,6 @@ func (rt *Runtime) Waiting(ctx context.Context, what func() string) (done func()
 				rt.Log.Info().Str("for", time.Since(started).Round(time.Second).String()).Msg(what())
 			}
 		}
-	}()
+	})
 	return done
 }

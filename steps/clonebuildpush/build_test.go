@@ -45,7 +45,7 @@ var programs = sync.OnceValues(func() (map[string][]byte, error) {
 
 var account = remote.WithAuth(&authn.Basic{Username: "pusher", Password: registryPassword})
 
-// newRealStage is a stage whose registry has a base image, with the programs stamp and sabotage, and files that are
+// newRealStage is a stage whose registry has a base image, with the programs stamp, sabotage and probe, and files that are
 // cloned from the Git server.
 func newRealStage(t *testing.T, files map[string]string) (*stage, string) {
 	t.Helper()
@@ -58,6 +58,7 @@ func newRealStage(t *testing.T, files map[string]string) (*stage, string) {
 	base, err := baseimage.Pack(
 		baseimage.File{Path: "/bin/stamp", Content: compiled["stamp"]},
 		baseimage.File{Path: "/bin/sabotage", Content: compiled["sabotage"]},
+		baseimage.File{Path: "/bin/probe", Content: compiled["probe"]},
 		baseimage.File{Path: "/srv/version.txt", Mode: 0o644, Content: []byte("none\n")},
 	)
 	if err != nil {
@@ -227,7 +228,25 @@ func TestSabotageChangesNothingForThePush(t *testing.T) {
 
 // runInSandbox runs args, by default the program alone, as a container engine would run our image. It returns the exit
 // status and what was written.
-func (s *stage) runInSandbox(args []string, results string, changes map[string]string) (int, string) {
+func (s *stage) runInSandbox(args []string, results string, changes map[string]string, alter ...func(*sandbox.Spec)) (int, string) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
+	defer cancel()
+	command := s.inSandbox(ctx, args, results, changes, alter...)
+	output, err := command.CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		s.t.Fatal(err)
+	}
+	if strings.Contains(string(output), registryPassword) || strings.Contains(string(output), gitPassword) {
+		s.t.Errorf("the output shows a secret:\n%s", output)
+	}
+	return command.ProcessState.ExitCode(), string(output)
+}
+
+// inSandbox returns the command for runInSandbox.
+func (s *stage) inSandbox(
+	ctx context.Context, args []string, results string, changes map[string]string, alter ...func(*sandbox.Spec),
+) *exec.Cmd {
 	s.t.Helper()
 	compiled, err := programs()
 	if err != nil {
@@ -265,24 +284,18 @@ func (s *stage) runInSandbox(args []string, results string, changes map[string]s
 	for name, value := range environment {
 		spec.Env = append(spec.Env, name+"="+value)
 	}
+	for _, change := range alter {
+		change(&spec)
+	}
 	box, err := sandbox.New(s.t.TempDir(), spec)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
-	defer cancel()
 	command, err := box.Command(ctx)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	output, err := command.CombinedOutput()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		s.t.Fatal(err)
-	}
-	if strings.Contains(string(output), registryPassword) || strings.Contains(string(output), gitPassword) {
-		s.t.Errorf("the output shows a secret:\n%s", output)
-	}
-	return command.ProcessState.ExitCode(), string(output)
+	return command
 }
 
 func requireSandbox(t *testing.T) {

@@ -30,15 +30,18 @@ type Environment struct {
 	Workloads *workload.Client
 }
 
-// Open reads the cluster's settings; it does not connect yet.
-func Open(rt *step.Runtime, settings step.Cluster, namespace, streamTag string) (*Environment, error) {
+// Open reads the cluster's settings; it does not connect yet. The zero patience is cluster.DefaultPatience.
+func Open(
+	rt *step.Runtime, settings step.Cluster, patience cluster.Patience, namespace, streamTag string,
+) (*Environment, error) {
 	name, err := imagestream.ParseName(streamTag)
 	if err != nil {
 		return nil, err
 	}
 	config := cluster.Config{
 		Kubeconfig: settings.Kubeconfig, Server: settings.Server, Token: settings.Token.Reveal(),
-		Warn: func(text string) { rt.Log.Warn().Msg("the cluster warns: " + text) },
+		Patience: patience,
+		Warn:     func(text string) { rt.Log.Warn().Msg("the cluster warns: " + text) },
 	}
 	if settings.CAFile != "" {
 		if config.CA, err = os.ReadFile(settings.CAFile); err != nil {

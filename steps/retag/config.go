@@ -6,8 +6,10 @@ import (
 	"slices"
 	"time"
 
+	"dockline/pkg/cluster"
 	"dockline/pkg/image"
 	"dockline/pkg/step"
+	"dockline/pkg/workload"
 	"dockline/steps/environment"
 )
 
@@ -53,6 +55,10 @@ type Config struct {
 	Timeout time.Duration `env:"TIMEOUT, default=10m"`
 	// Cluster that the environment is on.
 	Cluster step.Cluster `env:""`
+
+	// The defaults' zero values but in tests.
+	calls    cluster.Patience
+	watching workload.Patience
 }
 
 // Validate returns all problems of the configuration.

@@ -17,7 +17,7 @@ import (
 
 // Run moves the tag and sees the rollout through. A move that was interrupted is completed by running again.
 func (c *Config) Run(parent context.Context, rt *step.Runtime) (step.Outcome, error) {
-	env, err := environment.Open(rt, c.Cluster, c.Namespace, c.StreamTag)
+	env, err := environment.Open(rt, c.Cluster, c.calls, c.Namespace, c.StreamTag)
 	if err != nil {
 		return step.Outcome{}, err
 	}

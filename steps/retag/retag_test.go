@@ -53,7 +53,7 @@ func run(t *testing.T, c *fakecluster.Cluster, settings ...string) outcome {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	got := outcome{Results: map[string]string{}}
-	got.Status = step.Run(ctx, retag.Program(), nil, environment, &stdout, &stderr)
+	got.Status = step.Run(ctx, retag.Impatient(), nil, environment, &stdout, &stderr)
 	for _, name := range []string{"PREVIOUS_DIGEST", "CURRENT_DIGEST"} {
 		if value, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
 			got.Results[name] = string(value)
@@ -181,9 +181,9 @@ func TestEndings(t *testing.T) {
 		{"the trigger does nothing", func(c *fakecluster.Cluster) { c.DropTriggers() }, append(move, "TIMEOUT=1s"),
 			7, "Deployment hello-app", v11},
 		{"the new pods do not start", func(c *fakecluster.Cluster) { c.TroublePods("ImagePullBackOff") },
-			append(move, "TIMEOUT=2s"), 7, "ImagePullBackOff", v11},
+			append(move, "TIMEOUT=1s"), 7, "ImagePullBackOff", v11},
 		{"the new pods do not start, and it goes back", func(c *fakecluster.Cluster) { c.TroublePods("ImagePullBackOff") },
-			append(move, "TIMEOUT=2s", "ROLLBACK_ON_FAILURE=true"), 7, "ImagePullBackOff", "hello-app@" + d10},
+			append(move, "TIMEOUT=1s", "ROLLBACK_ON_FAILURE=true"), 7, "ImagePullBackOff", "hello-app@" + d10},
 		{"the imported digest is wrong, and it goes back", func(c *fakecluster.Cluster) { c.AlterImports(d12) },
 			append(move, "ROLLBACK_ON_FAILURE=true"), 8, "the environment is back at " + d10, "hello-app@" + d10},
 		{"goes back", func(c *fakecluster.Cluster) { c.Tag("hello-app", "dev", v11) }, []string{"ROLLBACK=true"},
@@ -300,7 +300,7 @@ func TestCancellingEndsTheWait(t *testing.T) {
 	time.AfterFunc(300*time.Millisecond, cancel)
 	started := time.Now()
 	var out bytes.Buffer
-	status := step.Run(ctx, retag.Program(), nil, []string{
+	status := step.Run(ctx, retag.Impatient(), nil, []string{
 		"KUBE_SERVER=" + c.URL, "KUBE_TOKEN=good", "NAMESPACE=dev", "STREAM_TAG=hello-app:dev", "REGISTRY=" + host,
 		"IMAGE=deepsky/hello:1.0", "DIGEST=" + d10,
 	}, &out, &out)

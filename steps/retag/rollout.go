@@ -25,7 +25,7 @@ func (r *run) rollOut(ctx context.Context, tag imagestream.Tag) error {
 	waiting := "waiting for the rollout"
 	done := r.rt.Waiting(ctx, func() string { return waiting })
 	defer done()
-	r.survey, err = r.Workloads.Await(ctx, target, workload.Patience{}, func(survey workload.Survey) {
+	r.survey, err = r.Workloads.Await(ctx, target, r.watching, func(survey workload.Survey) {
 		for _, f := range survey.Followers {
 			if state := string(f.Phase) + ": " + f.Message; told[f.Workload+f.Container] != state {
 				told[f.Workload+f.Container] = state

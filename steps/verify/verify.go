@@ -60,7 +60,7 @@ type run struct {
 }
 
 func (r *run) do(parent context.Context) (err error) {
-	if r.env, err = environment.Open(r.rt, r.Cluster, r.Namespace, r.StreamTag); err != nil {
+	if r.env, err = environment.Open(r.rt, r.Cluster, cluster.Patience{}, r.Namespace, r.StreamTag); err != nil {
 		return err
 	}
 	ctx, ended := parent, func(err error) error { return err }
