@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -51,37 +52,206 @@ func withEngine(run func() int) (status int, err error) {
 	return run(), nil
 }
 
-// TestThePipeline runs the example project from the merge to develop to production, with what goes wrong on the way.
-func TestThePipeline(t *testing.T) {
-	ctx := t.Context()
+// The jobs that run by themselves on a merge to develop, and those that follow the release manager's button.
+var (
+	toDev  = []string{"build-image", "deploy-dev", "verify-dev"}
+	toProd = []string{"promote", "deploy-prod", "verify-prod"}
+)
+
+// scenario is the example project beside the servers of the demo.
+type scenario struct {
+	*testing.T
+	world *story.World
+}
+
+func begin(t *testing.T) *scenario {
+	t.Helper()
 	programs, dir := t.TempDir(), t.TempDir()
-	if err := story.Compile(ctx, programs); err != nil {
+	if err := story.Compile(t.Context(), programs); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o755); err != nil {
+	if err := os.Chmod(dir, 0o755); err != nil { // pods run as another user
 		t.Fatal(err)
 	}
-	world, err := story.Open(ctx, programs, dir)
+	world, err := story.Open(t.Context(), programs, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer world.Close()
-	if err := project.begin(ctx, world); err != nil {
+	t.Cleanup(world.Close)
+	if err := project.begin(t.Context(), world); err != nil {
 		t.Fatal(err)
 	}
-	must := func(status int, variables map[string]string, jobs ...string) string {
-		t.Helper()
-		job, err := project.Run(ctx, variables, jobs...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if job.Status != status {
-			t.Fatalf("%v: exit status %d, want %d\n%s", jobs, job.Status, status, job.Output)
-		}
-		return job.Output
+	return &scenario{t, world}
+}
+
+// runs has jobs run well, and returns what they wrote.
+func (s *scenario) runs(variables map[string]string, jobs ...string) string {
+	s.Helper()
+	job, err := project.Run(s.Context(), variables, jobs...)
+	if err != nil {
+		s.Fatal(err)
 	}
-	out := must(0, nil, "build-image", "deploy-dev", "verify-dev")
-	t.Log(out)
+	for _, name := range jobs {
+		if !regexp.MustCompile(`PASS +` + name).MatchString(job.Output) {
+			s.Fatalf("%s did not end well:\n%s", name, job.Output)
+		}
+	}
+	return job.Output
+}
+
+// fails has a job end in a status, and returns the last line that the step wrote.
+func (s *scenario) fails(status int, variables map[string]string, name string) string {
+	s.Helper()
+	job, err := project.Run(s.Context(), variables, name)
+	if err != nil {
+		s.Fatal(err)
+	}
+	if !strings.Contains(job.Output, fmt.Sprintf(" FAIL %d ", status)) {
+		s.Fatalf("%s did not end in status %d:\n%s", name, status, job.Output)
+	}
+	last := ""
+	for line := range strings.Lines(job.Output) {
+		if _, said, found := strings.Cut(line, "> "); found && strings.HasPrefix(line, name) {
+			last = strings.TrimSpace(said)
+		}
+	}
+	return last
+}
+
+// commit commits files of the project.
+func (s *scenario) commit(message string, files map[string]string) {
+	s.Helper()
+	for path, text := range files {
+		if err := project.Write(path, text); err != nil {
+			s.Fatal(err)
+		}
+	}
+	if _, err := project.Commit(s.Context(), message); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// shows wants an environment's page to say a text.
+func (s *scenario) shows(in *story.Environment, text string) {
+	s.Helper()
+	page, err := in.Page(s.Context())
+	if err != nil || story.Heading(page) != text {
+		s.Errorf("%s shows %q (%v), want %q", in.Namespace, story.Heading(page), err, text)
+	}
+}
+
+// digest is what a registry holds under a tag of the service.
+func (s *scenario) digest(in *story.Registry, tag string) string {
+	s.Helper()
+	digest, err := in.Digest(s.Context(), tag)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return digest
+}
+
+const first = "Hello World! I'm using the version 1.0"
+
+// TestFromDevelopToProduction runs the example project from the merge to develop to production and back, with what goes
+// wrong on the way.
+func TestFromDevelopToProduction(t *testing.T) {
+	s := begin(t)
+	// The version is fixed, so that a patch comes under the same one.
+	s.commit("Fix the version", map[string]string{".gitlab-ci.yml": strings.Replace(project.read(t, ".gitlab-ci.yml"),
+		"image: deepsky/awl-deepsky-hello\n", "image: deepsky/awl-deepsky-hello:1.0\n", 1)})
+
+	s.runs(nil, toDev...)
+	s.shows(s.world.Dev, first)
+	tested := s.digest(s.world.Testing, "1.0")
+	if s.digest(s.world.Production, "1.0") != "" {
+		t.Error("production has the image before the button was pressed")
+	}
+	for _, report := range []string{"dockline.json", "dockline-report/verify.html", "dockline-report/verify.xml"} {
+		if _, err := os.Stat(filepath.Join(project.Dir, ".gitlab-ci-local/artifacts/verify-dev", report)); err != nil {
+			t.Errorf("no artifact: %v", err)
+		}
+	}
+
+	s.runs(nil, toProd...)
+	s.shows(s.world.Prod, first)
+	if got := s.digest(s.world.Production, "1.0"); got != tested || got == "" {
+		t.Errorf("production holds %q, want what dev has tested: %q", got, tested)
+	}
+
+	const patched = "Hello World! I'm using the version 1.0, patched"
+	s.commit("Patch", map[string]string{"index.html": strings.Replace(project.read(t, "index.html"), first, patched, 1)})
+	s.runs(nil, toDev...)
+	s.shows(s.world.Dev, patched)
+	s.shows(s.world.Prod, first)
+	if last := s.fails(3, nil, "promote"); !strings.Contains(last, tested) || !strings.Contains(last, "(exit status 3)") {
+		t.Errorf("the refusal says %q", last)
+	}
+	s.runs(map[string]string{"FORCE_REPLACES": tested}, toProd...)
+	s.shows(s.world.Prod, patched)
+	if kept := s.digest(s.world.Production, "1.0-replaced-"+tested[len("sha256:"):][:8]); kept != tested {
+		t.Errorf("the backup tag holds %q, want %q", kept, tested)
+	}
+
+	s.runs(nil, "rollback-prod")
+	s.shows(s.world.Prod, first)
+}
+
+// TestADigestThatIsGone has the artifact of the build expire before the button is pressed.
+func TestADigestThatIsGone(t *testing.T) {
+	s := begin(t)
+	s.runs(nil, toDev...)
+	if err := os.RemoveAll(filepath.Join(project.Dir, ".gitlab-ci-local/artifacts/build-image/.gitlab-ci-reports")); err != nil {
+		t.Fatal(err)
+	}
+	before, err := s.world.Production.Tags(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := s.fails(2, nil, "promote")
+	if !strings.Contains(last, "DIGEST is empty, and REQUIRE says that it must not be") {
+		t.Errorf("the last line is %q", last)
+	}
+	if after, err := s.world.Production.Tags(t.Context()); err != nil || len(after) != len(before) {
+		t.Errorf("production was touched: %v, %v", after, err)
+	}
+}
+
+// TestABuildThatFails has an instruction of the Dockerfile fail.
+func TestABuildThatFails(t *testing.T) {
+	s := begin(t)
+	s.commit("Break it", map[string]string{"Dockerfile": "ARG BASE\nFROM ${BASE}\nCOPY index.html /srv/\n" +
+		"RUN [\"/bin/stamp\", \"/no/such/folder/x\", \"1\"]\n"})
+	last := s.fails(9, nil, "build-image")
+	if !strings.Contains(last, `Dockerfile:4: RUN ["/bin/stamp"`) || !strings.Contains(last, "(exit status 9)") {
+		t.Errorf("the last line is %q", last)
+	}
+}
+
+// TestTheScriptGoesOnAfterABuild has other lines follow the build in the same script, and RUNs in two stages before them.
+func TestTheScriptGoesOnAfterABuild(t *testing.T) {
+	s := begin(t)
+	s.commit("Two stages, and more script", map[string]string{
+		"Dockerfile": "ARG BASE\nFROM ${BASE} AS one\nRUN [\"/bin/stamp\", \"/srv/one.txt\", \"1\"]\n" +
+			"FROM ${BASE}\nCOPY index.html /srv/\nCOPY --from=one /srv/one.txt /srv/\n" +
+			"RUN [\"/bin/stamp\", \"/srv/two.txt\", \"2\"]\nEXPOSE 8080\nENTRYPOINT [\"/bin/serve\", \"/srv\"]\n",
+		".gitlab-ci.yml": project.read(t, ".gitlab-ci.yml") +
+			"build-image:\n  script:\n    - clone-build-push\n    - 'echo \"the image is $(sed -n s/^BUILT_IMAGE=//p dockline.env)\"'\n",
+	})
+	out := s.runs(nil, toDev...)
+	if !strings.Contains(out, "the image is deepsky/awl-deepsky-hello:develop-") {
+		t.Errorf("the script did not go on:\n%s", out)
+	}
+	s.shows(s.world.Dev, first)
+}
+
+// read reads a file of the project.
+func (p *Project) read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(p.Dir, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // begin makes the example project, as a team that has included the pipeline has it, and its settings.
@@ -107,6 +277,9 @@ func (p *Project) begin(ctx context.Context, world *story.World) error {
 			return err
 		}
 		files[name] = string(text)
+	}
+	if err := os.RemoveAll(p.Dir); err != nil { // of the scenario before
+		return err
 	}
 	if err := os.MkdirAll(p.Dir, 0o755); err != nil { //nolint:gosec // a work tree
 		return err

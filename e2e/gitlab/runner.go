@@ -40,7 +40,8 @@ type Job struct {
 // Run runs jobs of the pipeline of the project's head, or with none the whole pipeline up to its buttons.
 func (p *Project) Run(ctx context.Context, variables map[string]string, jobs ...string) (Job, error) {
 	args := []string{
-		filepath.Join(p.modules, "gitlab-ci-local/dist/index.js"), "--home", p.home, "--network", "host", "--pull-policy", "if-not-present",
+		filepath.Join(p.modules, "gitlab-ci-local/dist/index.js"), "--home", p.home, "--network", "host",
+		"--pull-policy", "if-not-present", "--manual", "promote", // or it refuses to run a job that needs a button
 	}
 	for name, value := range variables {
 		args = append(args, "--variable", name+"="+value)

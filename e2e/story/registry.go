@@ -64,6 +64,19 @@ func (r *Registry) Digest(ctx context.Context, tag string) (string, error) {
 	return found.Digest.String(), nil
 }
 
+// Tags lists the service's tags.
+func (r *Registry) Tags(ctx context.Context) ([]string, error) {
+	repository, err := name.NewRepository(r.Host + "/" + ImageName)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := remote.List(repository, r.options(ctx)...)
+	if refusal := (*transport.Error)(nil); errors.As(err, &refusal) && refusal.StatusCode == http.StatusNotFound {
+		return nil, nil
+	}
+	return tags, err
+}
+
 func (r *Registry) image(ctx context.Context, tag string) (v1.Image, error) {
 	reference, err := r.tag(tag)
 	if err != nil {
