@@ -37,7 +37,7 @@ lint: ## check formatting, go vet's findings and golangci-lint's (pinned in tool
 	$(GO) tool -modfile=tools/lint.mod golangci-lint run ./...
 
 docs: ## write docs/reference/ anew from the steps' configuration structs
-	DOCKLINE_UPDATE=true $(GO) test -count=1 -run 'Reference|KnownVariables' ./docs
+	DOCKLINE_UPDATE=true $(GO) test -count=1 -run 'Reference|KnownVariables|Inputs' ./docs ./gitlab-ci
 
 rootfs: ## lay out the image's root file system in .build/rootfs
 	rm -rf $(ROOTFS)

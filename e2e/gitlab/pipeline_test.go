@@ -52,11 +52,8 @@ func withEngine(run func() int) (status int, err error) {
 	return run(), nil
 }
 
-// The jobs that run by themselves on a merge to develop, and those that follow the release manager's button.
-var (
-	toDev  = []string{"build-image", "deploy-dev", "verify-dev"}
-	toProd = []string{"promote", "deploy-prod", "verify-prod"}
-)
+// toDev are the jobs that run by themselves on a merge to develop.
+var toDev = []string{"build-image", "deploy-dev", "verify-dev"}
 
 // scenario is the example project beside the servers of the demo.
 type scenario struct {
@@ -150,6 +147,7 @@ func (s *scenario) digest(in *story.Registry, tag string) string {
 	return digest
 }
 
+// first is the page of the example.
 const first = "Hello World! I'm using the version 1.0"
 
 // TestFromDevelopToProduction runs the example project from the merge to develop to production and back, with what goes
@@ -172,7 +170,7 @@ func TestFromDevelopToProduction(t *testing.T) {
 		}
 	}
 
-	s.runs(nil, toProd...)
+	s.runs(nil, "production")
 	s.shows(s.world.Prod, first)
 	if got := s.digest(s.world.Production, "1.0"); got != tested || got == "" {
 		t.Errorf("production holds %q, want what dev has tested: %q", got, tested)
@@ -183,10 +181,10 @@ func TestFromDevelopToProduction(t *testing.T) {
 	s.runs(nil, toDev...)
 	s.shows(s.world.Dev, patched)
 	s.shows(s.world.Prod, first)
-	if last := s.fails(3, nil, "promote"); !strings.Contains(last, tested) || !strings.Contains(last, "(exit status 3)") {
+	if last := s.fails(3, nil, "production"); !strings.Contains(last, tested) || !strings.Contains(last, "(exit status 3)") {
 		t.Errorf("the refusal says %q", last)
 	}
-	s.runs(map[string]string{"FORCE_REPLACES": tested}, toProd...)
+	s.runs(map[string]string{"FORCE_REPLACES": tested}, "production")
 	s.shows(s.world.Prod, patched)
 	if kept := s.digest(s.world.Production, "1.0-replaced-"+tested[len("sha256:"):][:8]); kept != tested {
 		t.Errorf("the backup tag holds %q, want %q", kept, tested)
@@ -207,7 +205,7 @@ func TestADigestThatIsGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	last := s.fails(2, nil, "promote")
+	last := s.fails(2, nil, "production")
 	if !strings.Contains(last, "DIGEST is empty, and REQUIRE says that it must not be") {
 		t.Errorf("the last line is %q", last)
 	}

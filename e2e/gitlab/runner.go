@@ -41,7 +41,7 @@ type Job struct {
 func (p *Project) Run(ctx context.Context, variables map[string]string, jobs ...string) (Job, error) {
 	args := []string{
 		filepath.Join(p.modules, "gitlab-ci-local/dist/index.js"), "--home", p.home, "--network", "host",
-		"--pull-policy", "if-not-present", "--manual", "promote", // or it refuses to run a job that needs a button
+		"--pull-policy", "if-not-present",
 	}
 	for name, value := range variables {
 		args = append(args, "--variable", name+"="+value)
