@@ -54,10 +54,10 @@ func (a *access) cloneSubmodules(
 		}
 		sub, err := a.cloneTree(ctx, from, hash, filepath.Join(dir, filepath.FromSlash(module.Path)), keepGitDir, true)
 		if err != nil {
-			return nil, fmt.Errorf("cloning submodule %q from %q: %w", module.Path, from.url, err)
+			return nil, fmt.Errorf("cloning submodule %q from %q: %w", module.Path, from.shown(), err)
 		}
 		out = append(out, Submodule{
-			Path: module.Path, URL: from.url, Hash: sub.Hash, Authenticated: a.authFor(from) != nil,
+			Path: module.Path, URL: from.shown(), Hash: sub.Hash, Authenticated: a.authFor(from) != nil,
 		})
 		for _, below := range sub.Submodules {
 			below.Path = path.Join(module.Path, below.Path)
