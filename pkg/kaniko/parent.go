@@ -1,7 +1,6 @@
 package kaniko
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 
@@ -59,8 +57,8 @@ func (b Build) runChild(ctx context.Context, told order) (answer outcome, err er
 	}
 	stop := reap(command.Process.Pid)
 	var readers sync.WaitGroup
-	readers.Go(func() { b.lines(output.read, func(line string) (string, string) { return "", line }) })
-	readers.Go(func() { b.lines(log.read, levelOf) })
+	readers.Go(func() { b.tellOutput(output.read) })
+	readers.Go(func() { b.tellLog(log.read) })
 	sent := json.NewEncoder(orders.write).Encode(told) // and stays open: its end tells the child that this process is gone
 	decoded := json.NewDecoder(io.LimitReader(answers.read, 1<<20)).Decode(&answer)
 	_ = command.Wait()
@@ -87,36 +85,6 @@ func interrupted(ctx context.Context) error {
 		return fmt.Errorf("building: %w: %w", ctx.Err(), cause)
 	}
 	return fmt.Errorf("building: %w", ctx.Err())
-}
-
-func (b Build) lines(from io.Reader, split func(line string) (level, text string)) {
-	lines := bufio.NewReaderSize(from, 64<<10)
-	for {
-		line, err := lines.ReadString('\n')
-		if line = strings.TrimRight(line, "\r\n"); line != "" {
-			b.say(split(line))
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-// said keeps the lines of a build's two outputs apart.
-var said sync.Mutex
-
-func (b Build) say(level, text string) {
-	if b.Log == nil {
-		return
-	}
-	said.Lock()
-	defer said.Unlock()
-	b.Log(Line{Level: level, Text: text})
-}
-
-func levelOf(line string) (level, text string) {
-	level, text, _ = strings.Cut(line, " ")
-	return level, text
 }
 
 // pipes makes pipes and closes what is left of them.
