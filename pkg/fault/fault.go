@@ -6,6 +6,9 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
 )
 
 // Kind says what sort of thing went wrong. Its number is the exit status of a step that ends in it.
@@ -109,6 +112,29 @@ func HintOf(err error) string {
 
 func hasKind(err error) bool {
 	return walk(err, func(e *Error) bool { return e.Kind != 0 })
+}
+
+// Recover turns a panic into an error of kind Unexpected that names the function it arose in. It is deferred, with the
+// address of the named result, in goroutines: what is not recovered there ends the process, in a trace that nobody masks.
+func Recover(err *error) {
+	if crash := recover(); crash != nil {
+		*err = New(Unexpected, "crashed in %s: %v", panicking(), crash)
+	}
+}
+
+// panicking names the function that called panic, or that the runtime stopped: the one before the runtime's own frames.
+func panicking() string {
+	callers := make([]uintptr, 32)
+	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers)]) // without Callers, panicking and Recover
+	for {
+		frame, more := frames.Next()
+		if !strings.HasPrefix(frame.Function, "runtime.") {
+			return fmt.Sprintf("%s (%s:%d)", frame.Function, filepath.Base(frame.File), frame.Line)
+		}
+		if !more {
+			return "an unknown function"
+		}
+	}
 }
 
 // walk visits the Errors of a chain from the outside in, through joined errors too, until visit returns true.

@@ -3,6 +3,7 @@ package fault_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"dockline/pkg/fault"
@@ -62,4 +63,27 @@ func ExampleKindOf() {
 	// Output:
 	// target registry: pushing "deepsky/hello:1.0": 401 Unauthorized
 	// not allowed 5
+}
+
+func TestRecover(t *testing.T) {
+	t.Parallel()
+	work := func(crash func()) (err error) {
+		defer fault.Recover(&err)
+		crash()
+		return errors.New("it went on")
+	}
+	var none []int
+	for text, crash := range map[string]func(){
+		"index out of range": func() { none[len(none)]++ },
+		"by hand":            func() { panic("by hand") },
+		"it went on":         func() {},
+	} {
+		err := work(crash)
+		if fault.KindOf(err) != fault.Unexpected || !strings.Contains(err.Error(), text) {
+			t.Errorf("error is %v, want one with %q", err, text)
+		}
+		if text != "it went on" && !strings.Contains(err.Error(), "TestRecover") {
+			t.Errorf("error is %v, want the function that crashed", err)
+		}
+	}
 }

@@ -198,7 +198,7 @@ func interruptible(ctx context.Context, clone func() (Checkout, error)) (Checkou
 	}
 	done := make(chan outcome, 1)
 	go func() {
-		checkout, err := clone()
+		checkout, err := recovering(clone)
 		done <- outcome{checkout, err}
 	}()
 	select {
@@ -210,4 +210,10 @@ func interruptible(ctx context.Context, clone func() (Checkout, error)) (Checkou
 		}
 		return result.checkout, result.err
 	}
+}
+
+// recovering has a pack that upsets go-git end the clone, and not the process.
+func recovering(clone func() (Checkout, error)) (_ Checkout, err error) {
+	defer fault.Recover(&err)
+	return clone()
 }

@@ -148,7 +148,8 @@ type copying struct {
 	copied Copied
 }
 
-func (c *copying) blob(ctx context.Context, blob v1.Descriptor) error {
+func (c *copying) blob(ctx context.Context, blob v1.Descriptor) (err error) {
+	defer fault.Recover(&err)
 	there, err := c.to.hasBlob(ctx, blob)
 	if err != nil {
 		return err

@@ -150,11 +150,17 @@ func (u *upstream) Read(p []byte) (int, error) {
 	if u.closed {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	n, err := u.content.Read(p)
+	n, err := u.read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		u.err = err
 	}
 	return n, err
+}
+
+// read recovers, since it is the transport's goroutine that it runs in.
+func (u *upstream) read(p []byte) (n int, err error) {
+	defer fault.Recover(&err)
+	return u.content.Read(p)
 }
 
 func (u *upstream) failed() error {
