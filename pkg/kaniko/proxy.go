@@ -6,8 +6,10 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log"
 	"maps"
 	"net"
 	"net/http"
@@ -58,7 +60,7 @@ func (b Build) startProxy() (*proxy, error) {
 	if err != nil {
 		return nil, fault.New(fault.Unexpected, "listening on loopback for the build's pulls: %w", err)
 	}
-	p.server = &http.Server{Handler: p, ReadHeaderTimeout: time.Minute}
+	p.server = &http.Server{Handler: p, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
 	go func() { _ = p.server.Serve(p.listener) }() // ends with close
 	return p, nil
 }
@@ -98,8 +100,21 @@ func (p *proxy) failed() error {
 // contentPath is what clients read of a registry (distribution specification, "Pulling manifests", "Pulling blobs").
 var contentPath = regexp.MustCompile(`^/v2/(.+)/(manifests|blobs)/([^/]+)$`)
 
-// ServeHTTP answers one request of the child.
+// ServeHTTP answers one request of the child. A crash on the way is a pull that failed: net/http would put its trace into
+// the log. What was answered in part ends in a broken connection: half of a blob must not look whole.
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	err := p.answer(w, r)
+	if err == nil {
+		return
+	}
+	if !errors.Is(err, http.ErrAbortHandler) {
+		p.fail(r.Context(), err)
+	}
+	panic(http.ErrAbortHandler)
+}
+
+func (p *proxy) answer(w http.ResponseWriter, r *http.Request) (err error) {
+	defer fault.Recover(&err)
 	switch {
 	case !p.knows(r):
 		w.Header().Set("Proxy-Authenticate", `Basic realm="build"`)
@@ -109,8 +124,9 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/v2/":
 		// The specification's first question: yes, this is a registry.
 	default:
-		p.serve(w, r)
+		return p.serve(w, r)
 	}
+	return nil
 }
 
 func (p *proxy) knows(r *http.Request) bool {
@@ -120,27 +136,27 @@ func (p *proxy) knows(r *http.Request) bool {
 	return subtle.ConstantTimeCompare([]byte(password), []byte(p.password)) == 1
 }
 
-func (p *proxy) serve(w http.ResponseWriter, r *http.Request) {
+// serve answers with a manifest or a blob. Its error is http.ErrAbortHandler where an answer has begun.
+func (p *proxy) serve(w http.ResponseWriter, r *http.Request) (err error) {
 	match := contentPath.FindStringSubmatch(r.URL.Path)
 	if match == nil {
 		refuse(w, http.StatusNotFound, "only manifests and blobs are served")
-		return
+		return nil
 	}
 	from, allowed := p.allowed[r.URL.Host+"/"+match[1]]
 	if !allowed || p.puller == nil {
 		p.fail(r.Context(), fault.New(fault.Denied, "pulling from %q: it is not among the images of the Dockerfile",
 			r.URL.Host+"/"+match[1]))
 		refuse(w, http.StatusForbidden, "the Dockerfile does not name this repository")
-		return
+		return nil
 	}
-	var err error
 	if match[2] == "blobs" {
 		err = p.blob(w, r, from, match[3])
 	} else {
 		err = p.manifest(w, r, from, match[3])
 	}
-	if err == nil {
-		return
+	if err == nil || errors.Is(err, http.ErrAbortHandler) {
+		return err
 	}
 	err = fmt.Errorf("pulling %q: %w", join(from, match[3]), err)
 	p.fail(r.Context(), err)
@@ -150,6 +166,7 @@ func (p *proxy) serve(w http.ResponseWriter, r *http.Request) {
 		status = http.StatusNotFound
 	}
 	refuse(w, status, "the image cannot be pulled")
+	return nil
 }
 
 func (p *proxy) manifest(w http.ResponseWriter, r *http.Request, from name.Repository, reference string) error {
@@ -211,11 +228,28 @@ func (p *proxy) blob(w http.ResponseWriter, r *http.Request, from name.Repositor
 	}
 	defer content.Close()
 	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
-	if _, err := io.Copy(w, content); err != nil {
-		p.fail(r.Context(), fmt.Errorf("pulling %q: %w", join(from, reference), err))
-		panic(http.ErrAbortHandler) // half of a blob must not look whole
+	reading := &remembering{Reader: content}
+	if _, err = io.Copy(w, reading); err == nil {
+		return nil
 	}
-	return nil
+	if reading.err != nil { // a blob that the child did not take is no failure of the pull
+		p.fail(r.Context(), fmt.Errorf("pulling %q: %w", join(from, reference), reading.err))
+	}
+	return http.ErrAbortHandler
+}
+
+// remembering keeps the error of reading apart from that of writing what was read.
+type remembering struct {
+	io.Reader
+	err error
+}
+
+func (r *remembering) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.err = err
+	}
+	return n, err
 }
 
 // fail keeps the first failure that is not the child's own going away.
