@@ -113,7 +113,7 @@ func (a *authority) exchange(
 	if answer.StatusCode != http.StatusOK {
 		return bearer{}, loginError(realm.Host, failure(answer))
 	}
-	body, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	body, err := io.ReadAll(io.LimitReader(whole(answer), 1<<20))
 	discard(answer)
 	if err != nil {
 		return bearer{}, loginError(realm.Host, err)

@@ -23,7 +23,7 @@ func (r *Repository) Blob(ctx context.Context, blob v1.Descriptor) (io.ReadClose
 	if blob.Digest.Algorithm != "sha256" {
 		return nil, fault.At(r.client.side, fault.New(fault.Unexpected, "reading blob %q: not a sha256 digest", blob.Digest))
 	}
-	reader := &blobReader{ctx: ctx, from: r, blob: blob, hash: sha256.New()}
+	reader := &blobReader{ctx: ctx, from: r, blob: blob, hash: sha256.New(), pace: r.client.patience.pace()}
 	if err := r.client.repeat(ctx, reader.open); err != nil {
 		return nil, r.blobError(blob, err)
 	}
@@ -68,6 +68,7 @@ type blobReader struct {
 	blob v1.Descriptor
 	hash hash.Hash
 	done int64 // bytes handed on and hashed
+	pace pace
 	body io.ReadCloser
 	err  error
 }
@@ -92,6 +93,7 @@ func (b *blobReader) Close() error {
 
 func (b *blobReader) read(p []byte) (int, error) {
 	var n int
+	b.pace.wait()
 	err := b.from.client.repeat(b.ctx, func() error {
 		if b.body == nil && b.done == b.blob.Size {
 			return io.EOF // the connection was lost after the last byte
@@ -118,6 +120,9 @@ func (b *blobReader) read(p []byte) (int, error) {
 	})
 	b.done += int64(n)
 	b.hash.Write(p[:n])
+	if slow := b.pace.moved(n); slow != nil && err == nil {
+		return 0, slow
+	}
 	switch {
 	case b.done > b.blob.Size:
 		return 0, fault.New(fault.Wrong, "it has more than the %d bytes that its manifest says", b.blob.Size)
@@ -144,9 +149,9 @@ func (b *blobReader) open() error {
 		b.body = answer.Body
 		return nil
 	case answer.StatusCode == http.StatusOK: // Range may be ignored
-		if _, err := io.CopyN(io.Discard, answer.Body, b.done); err != nil {
+		if _, err := io.CopyN(io.Discard, pacing{answer.Body, &b.pace}, b.done); err != nil {
 			_ = answer.Body.Close()
-			return fault.As(fault.Unavailable, &transientError{err})
+			return lost(b.ctx, err)
 		}
 		b.body = answer.Body
 		return nil

@@ -195,10 +195,10 @@ func (c *client) exchange(message *http.Request) (*http.Response, error) {
 		silence *= uploadSilence
 	}
 	outer := message.Context()
-	guard := watch(outer, silence)
+	guard := watch(outer, silence, c.patience.Silence)
 	message = message.WithContext(guard.ctx)
 	if message.Body != nil && message.Body != http.NoBody {
-		message.Body = &watchedBody{ReadCloser: message.Body, guard: guard}
+		message.Body = &sentBody{ReadCloser: message.Body, guard: guard, pace: c.patience.pace()}
 		message.GetBody = nil // a second body would go unwatched; the call is repeated as a whole
 	}
 	answer, err := c.transport.RoundTrip(message)
@@ -209,8 +209,8 @@ func (c *client) exchange(message *http.Request) (*http.Response, error) {
 		guard.end()
 		return nil, lost(outer, err)
 	}
-	guard.reset()
-	answer.Body = &watchedBody{ReadCloser: answer.Body, guard: guard, outer: outer, last: true}
+	guard.moved()
+	answer.Body = &receivedBody{ReadCloser: answer.Body, guard: guard, outer: outer}
 	return answer, nil
 }
 
@@ -260,7 +260,7 @@ func (c *client) findScheme(ctx context.Context) error {
 
 // discard reads the rest of a short body, so that the connection can be used again, and closes it.
 func discard(answer *http.Response) {
-	_, _ = io.CopyN(io.Discard, answer.Body, 64<<10)
+	_, _ = io.CopyN(io.Discard, whole(answer), 64<<10)
 	_ = answer.Body.Close()
 }
 

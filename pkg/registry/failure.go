@@ -78,8 +78,12 @@ func (e *StatusError) absent() bool {
 
 // failure reads an answer that means a failure, closes it, and gives it a kind.
 func failure(answer *http.Response) error {
-	body, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
+	body, err := io.ReadAll(io.LimitReader(whole(answer), 64<<10))
 	discard(answer)
+	if err != nil && (answer.StatusCode == http.StatusNotFound || errors.Is(err, context.Canceled)) {
+		// What says that something is not there must be heard to its end.
+		return fmt.Errorf("reading an answer %d: %w", answer.StatusCode, err)
+	}
 	status := &StatusError{Status: answer.StatusCode, asked: askedPause(answer.Header, time.Now())}
 	var content struct {
 		Errors []struct {
@@ -184,6 +188,12 @@ type silenceError time.Duration
 
 func (e silenceError) Error() string {
 	return "nothing moved for " + time.Duration(e).String()
+}
+
+type unfinishedError time.Duration
+
+func (e unfinishedError) Error() string {
+	return "the answer was not there in whole after " + time.Duration(e).String()
 }
 
 // notARegistry is for answers that no registry gives: a log-in page, a proxy's error page, a redirect to elsewhere.
