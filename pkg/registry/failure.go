@@ -121,8 +121,10 @@ func kindOf(e *StatusError) fault.Kind {
 		return fault.Denied
 	case e.absent():
 		return fault.NotFound
-	case e.Status == http.StatusNotFound || transientStatus(e.Status):
+	case e.Status == http.StatusNotFound || transientStatus(e.Status) || e.Status/100 == 3:
 		return fault.Unavailable
+	case e.Status/100 == 4: // a rule of the registry, or of what stands before it, which will say the same again
+		return fault.Refused
 	}
 	return fault.Unexpected
 }

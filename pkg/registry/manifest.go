@@ -79,7 +79,7 @@ func (r *Repository) put(ctx context.Context, manifest Manifest, at string) erro
 		return err
 	}
 	if answer.StatusCode < 200 || answer.StatusCode > 299 {
-		return fault.As(fault.Unexpected, r.explain(failure(answer)))
+		return r.notWritten(answer)
 	}
 	discard(answer)
 	if announced := answer.Header.Get("Docker-Content-Digest"); announced != "" && announced != manifest.Digest.String() {
@@ -126,17 +126,6 @@ func (r *Repository) lookupOnce(ctx context.Context, tagOrDigest string) (Manife
 			"the manifest received has the digest %q, not %q", manifest.Digest, printable(announced, 80))
 	}
 	return manifest, true, nil
-}
-
-// explain adds to "not allowed" which credentials that was.
-func (r *Repository) explain(err error) error {
-	if fault.KindOf(err) != fault.Denied {
-		return err
-	}
-	if used := r.client.auth.keyring.find(r.path); !used.anonymous() {
-		return fmt.Errorf("%w, with %s", err, used.origin)
-	}
-	return fmt.Errorf("%w, without credentials: none are configured for %q", err, r.registry.host)
 }
 
 func (r *Repository) scopes(actions string) []scope {

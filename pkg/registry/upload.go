@@ -85,7 +85,7 @@ func (r *Repository) postUpload(ctx context.Context, query string, more ...scope
 		}
 		return session{location: location.String()}, nil
 	}
-	return session{}, r.explain(failure(answer))
+	return session{}, r.notWritten(answer)
 }
 
 func (r *Repository) sendBlob(ctx context.Context, location string, blob v1.Descriptor, open opener) error {
