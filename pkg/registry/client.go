@@ -98,12 +98,18 @@ func (c *client) once(ctx context.Context, request call) (*http.Response, error)
 		if !c.auth.learn(answer.Header, request.scopes) {
 			return answer, nil
 		}
-		discard(answer)
 		if request.stream != nil {
-			return nil, &transientError{errors.New("the registry asked for other credentials in the middle of an upload")}
+			return nil, &staleError{failure(answer)}
 		}
+		discard(answer)
 	}
 }
+
+// staleError is a 401 to a stream, which cannot be sent a second time: worth one more attempt of the whole upload, with
+// another Authorization.
+type staleError struct{ error }
+
+func (e *staleError) Unwrap() error { return e.error }
 
 // locate makes the URL of a path at the registry. A URL that the registry gave is taken to https when it says http by
 // mistake, as behind a proxy that ends TLS.
