@@ -80,7 +80,8 @@ func (c *client) repeat(ctx context.Context, attempt func() error) error {
 }
 
 // once makes the call one time: with the Authorization that is known to be wanted, and a second time when the answer
-// is 401 and another Authorization can be given.
+// is 401 and another Authorization can be given. Only the registry's own host may say which: the credentials go to the
+// token service that it names.
 func (c *client) once(ctx context.Context, request call) (*http.Response, error) {
 	at, err := c.locate(ctx, request.at)
 	if err != nil {
@@ -92,7 +93,7 @@ func (c *client) once(ctx context.Context, request call) (*http.Response, error)
 			return nil, err
 		}
 		answer, err := c.follow(ctx, request, at, header)
-		if err != nil || renewed || answer.StatusCode != http.StatusUnauthorized || answer.Request.URL.Host != at.Host {
+		if err != nil || renewed || answer.StatusCode != http.StatusUnauthorized || canonicalHost(answer.Request.URL.Host) != c.host {
 			return answer, err
 		}
 		if !c.auth.learn(answer.Header, request.scopes) {
