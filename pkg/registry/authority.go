@@ -134,6 +134,9 @@ func (a *authority) exchange(
 	if content.Token == "" {
 		content.Token = content.AccessToken
 	}
+	if c.onSecret != nil {
+		c.onSecret(content.Token)
+	}
 	// The specification's default is 60 seconds; a token is renewed when a fifth of its time is left.
 	life := time.Duration(max(content.ExpiresIn, 60)) * time.Second
 	return bearer{value: content.Token, expires: time.Now().Add(life * 4 / 5)}, nil

@@ -19,6 +19,7 @@ type client struct {
 	insecure          bool
 	patience          Patience
 	retrying          func(Retry)
+	onSecret          func(string)
 	transport         *http.Transport
 	auth              *authority
 

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -84,6 +85,7 @@ func failure(answer *http.Response) error {
 		// What says that something is not there must be heard to its end.
 		return fmt.Errorf("reading an answer %d: %w", answer.StatusCode, err)
 	}
+	body = withoutCredential(body, answer.Request)
 	status := &StatusError{Status: answer.StatusCode, asked: askedPause(answer.Header, time.Now())}
 	var content struct {
 		Errors []struct {
@@ -113,6 +115,16 @@ func failure(answer *http.Response) error {
 		}
 	}
 	return fault.As(kindOf(status), status)
+}
+
+// withoutCredential takes out of an answer what the request was authorized by, before the text is shortened: a part of it
+// would not be known for a secret again.
+func withoutCredential(body []byte, request *http.Request) []byte {
+	_, credential, _ := strings.Cut(request.Header.Get("Authorization"), " ")
+	if credential == "" {
+		return body
+	}
+	return bytes.ReplaceAll(body, []byte(credential), []byte("[MASKED]"))
 }
 
 func kindOf(e *StatusError) fault.Kind {

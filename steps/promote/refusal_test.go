@@ -1,10 +1,12 @@
 package promote
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"dockline/e2e/faultyregistry"
@@ -63,4 +65,42 @@ func behindTokens(t *testing.T, service http.Handler) faultyregistry.Fault {
 
 func statusOnly(status int) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+}
+
+// TestATokenOfATokenServiceIsMasked: a registry may repeat the token that it was sent, in whatever form, and more of it
+// than is shown of its words.
+func TestATokenOfATokenServiceIsMasked(t *testing.T) {
+	t.Parallel()
+	const part = "a-bearer-token-"
+	for _, row := range []struct {
+		description, token string
+		answer             func(authorization string) string
+	}{
+		{"its own", part, func(authorization string) string { return "no right for " + authorization }},
+		{"encoded", part, func(authorization string) string {
+			return "no right for " + base64.StdEncoding.EncodeToString([]byte(strings.TrimPrefix(authorization, "Bearer ")))
+		}},
+		{"a long one, of which a part is shown", strings.Repeat(part, 40), func(authorization string) string { return "no right for " + authorization }},
+	} {
+		t.Run(row.description, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			var issued atomic.Int32
+			realm := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				fmt.Fprintf(w, `{"token":"%s%d"}`, row.token, issued.Add(1))
+			}))
+			t.Cleanup(realm.Close)
+			s.target.Break("GET /manifests/1.0", -1, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+				w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token"`, realm.URL))
+				w.Header().Set("Content-Type", "text/plain")
+				w.WriteHeader(http.StatusUnauthorized)
+				fmt.Fprint(w, row.answer(r.Header.Get("Authorization")))
+			})
+			got := promote(t, s.with("LOG_LEVEL", "debug"))
+			encoded := base64.RawStdEncoding.EncodeToString([]byte(part))
+			if got.status != 5 || strings.Contains(got.log, part) || strings.Contains(got.log, encoded) || !strings.Contains(got.last, "no right for ") {
+				t.Errorf("status %d:\n%s", got.status, got.log)
+			}
+		})
+	}
 }
