@@ -73,8 +73,8 @@ type Build struct {
 	// Puller fetches base images for the child. The default, nil, allows none (FROM scratch).
 	Puller Puller
 
-	// Environ is added to the child's environment, NAME=VALUE each, for what downloads by ADD need (HTTPS_PROXY). RUN
-	// does not see it in its own environment. No credential belongs here.
+	// Environ is added to the child's environment, NAME=VALUE each: Kaniko's switches (FF_KANIKO_…). RUN does not see it in
+	// its own environment. No credential belongs here, and so no address of a proxy that holds one.
 	Environ []string
 
 	// AllowPrivileged builds even where the credentials cannot be kept from a RUN: in a privileged container, or with
