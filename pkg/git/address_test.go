@@ -102,6 +102,18 @@ func TestRedactURL(t *testing.T) {
 	}
 }
 
+func TestIsFullHash(t *testing.T) {
+	t.Parallel()
+	const hash = "0e0cf4c8bb274194d0a5524d37f1874ecfda99b3"
+	for revision, want := range map[string]bool{
+		hash: true, hash[:39]: false, hash + "0": false, strings.ToUpper(hash): false, "refs/heads/" + hash: false, "": false, hash + "\n": false,
+	} {
+		if got := git.IsFullHash(revision); got != want {
+			t.Errorf("%q: %t, want %t", revision, got, want)
+		}
+	}
+}
+
 func TestPasswordNeverGoesOverPlainHTTP(t *testing.T) {
 	t.Parallel()
 	_, err := git.Clone(t.Context(), git.Options{
