@@ -157,9 +157,9 @@ func TestResolveOfWhatIsAbsentIsNotFound(t *testing.T) {
 
 func TestNobodyListens(t *testing.T) {
 	t.Parallel()
-	server := faultyregistry.Start(t)
-	server.Stop()
-	_, _, err := plain(t, server).Repository("deepsky/hello").Lookup(t.Context(), "1.0")
+	// The port of a server that has stopped would be another test's by now.
+	nobody := open(t, registry.Config{Address: "127.0.0.1:1", Insecure: true})
+	_, _, err := nobody.Repository("deepsky/hello").Lookup(t.Context(), "1.0")
 	if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "connecting") {
 		t.Errorf("error %v of kind %v", err, fault.KindOf(err))
 	}
