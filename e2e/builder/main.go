@@ -73,7 +73,7 @@ func run() error {
 		}
 		fmt.Printf("FILE %s %q\n", header.Name, content)
 	}
-	fmt.Println("BUILT", image.ManifestDigest, len(image.Bases))
+	fmt.Println("BUILT", image.ManifestDigest)
 	return nil
 }
 

@@ -69,6 +69,16 @@ func Reset(after int) Fault {
 	}
 }
 
+// BrokenOff answers with a status, and breaks the connection before the body that it announced.
+func BrokenOff(status int) Fault {
+	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Length", "100")
+		w.WriteHeader(status)
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+}
+
 // Lost lets the registry do what is asked, and breaks the connection instead of answering.
 func Lost() Fault {
 	return func(_ http.ResponseWriter, r *http.Request, next http.Handler) {

@@ -33,8 +33,6 @@ type Options struct {
 	Platform string
 	// Secrets are the names of the build secrets that are given.
 	Secrets []string
-	// BindMounts says that Kaniko's support for RUN --mount=type=bind is switched on.
-	BindMounts bool
 	// KanikoDir is where Kaniko lives. The default is "/kaniko".
 	KanikoDir string
 }
@@ -46,18 +44,8 @@ type Plan struct {
 	Source []byte
 	// Images are the images that are pulled, as named after expansion, each once, in order of appearance.
 	Images []string
-	// Instructions are those of the stages that are built, in the Dockerfile's order.
-	Instructions []Instruction
 	// Warnings are what is built well enough, but not quite as the Dockerfile says: "Dockerfile:3: …".
 	Warnings []string
-}
-
-// Instruction is where an instruction stands, and what it says.
-type Instruction struct {
-	Line  int    // its first
-	Name  string // upper case: "RUN"
-	Text  string // the first line, with its continuation lines joined
-	Stage int    // index of its stage
 }
 
 // Check reads a Dockerfile. An error has the kind BuildFailed and tells the line; Refused in its chain lists all that
@@ -97,7 +85,6 @@ func Check(source []byte, o Options) (Plan, error) {
 	}
 	plan.Source = rewritten
 	plan.Images = file.images(used)
-	plan.Instructions = file.instructions(used)
 	return plan, nil
 }
 
@@ -142,27 +129,6 @@ func malformed(name string, err error) error {
 		}
 	}
 	return fault.New(fault.BuildFailed, "%s: %s", name, text)
-}
-
-// instructions lists what is built.
-func (f *file) instructions(used []bool) []Instruction {
-	var out []Instruction
-	for index, stage := range f.stages {
-		if !used[index] {
-			continue
-		}
-		out = append(out, Instruction{Line: lineOf(stage.Location), Name: "FROM", Text: stage.SourceCode, Stage: index})
-		for _, command := range stage.Commands {
-			text := ""
-			if s, ok := command.(fmt.Stringer); ok {
-				text = s.String()
-			}
-			out = append(out, Instruction{
-				Line: lineOf(command.Location()), Name: strings.ToUpper(command.Name()), Text: text, Stage: index,
-			})
-		}
-	}
-	return out
 }
 
 func lineOf(location []parser.Range) int {

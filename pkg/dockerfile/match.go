@@ -17,13 +17,10 @@ import (
 type matcher = func(instructions.Command, *place) (string, bool)
 
 // mount matches a RUN that has a mount like this.
-func mount(like func(*instructions.Mount, *place) bool) matcher {
-	return func(c instructions.Command, at *place) (string, bool) {
+func mount(like func(*instructions.Mount) bool) matcher {
+	return func(c instructions.Command, _ *place) (string, bool) {
 		run, ok := c.(*instructions.RunCommand)
-		if !ok {
-			return "", false
-		}
-		return "", slices.ContainsFunc(expandedMounts(run), func(m *instructions.Mount) bool { return like(m, at) })
+		return "", ok && slices.ContainsFunc(expandedMounts(run), like)
 	}
 }
 
@@ -41,7 +38,7 @@ func malformedMount(c instructions.Command, _ *place) (string, bool) {
 }
 
 func mountType(t instructions.MountType) matcher {
-	return mount(func(m *instructions.Mount, _ *place) bool { return m.Type == t })
+	return mount(func(m *instructions.Mount) bool { return m.Type == t })
 }
 
 func runFlag(name string) matcher {

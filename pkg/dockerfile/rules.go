@@ -1,17 +1,13 @@
 package dockerfile
 
 import (
-	"fmt"
 	"net/url"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
 
-	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
-	"github.com/moby/buildkit/frontend/dockerfile/parser"
-	"github.com/moby/buildkit/frontend/dockerfile/shell"
 )
 
 // rule is one feature that Kaniko v1.27.5 builds differently.
@@ -39,18 +35,9 @@ var rules = []rule{
 		reason: "the mount is malformed",
 	},
 	{
-		feature: "RUN --mount=type=bind", match: mount(func(m *instructions.Mount, at *place) bool {
-			return m.Type == instructions.MountTypeBind && !at.file.options.BindMounts
-		}),
+		feature: "RUN --mount=type=bind", match: mountType(instructions.MountTypeBind),
 		// pkg/commands/run.go
 		reason: "Kaniko would run it without the files; COPY them instead",
-	},
-	{
-		feature: "RUN --mount=type=bind,from=", match: mount(func(m *instructions.Mount, at *place) bool {
-			return m.Type == instructions.MountTypeBind && at.file.options.BindMounts && m.From != "" && m.From != "context"
-		}),
-		// pkg/commands/run.go
-		reason: "Kaniko skips mounts from another stage or image; COPY --from them instead",
 	},
 	{
 		feature: "RUN --mount=type=tmpfs", match: mountType(instructions.MountTypeTmpfs),
@@ -63,14 +50,14 @@ var rules = []rule{
 		reason: "Kaniko has no ssh agent to offer; use a build secret",
 	},
 	{
-		feature: "RUN --mount=type=cache,from=", match: mount(func(m *instructions.Mount, _ *place) bool {
+		feature: "RUN --mount=type=cache,from=", match: mount(func(m *instructions.Mount) bool {
 			return m.Type == instructions.MountTypeCache && (m.From != "" || m.Source != "")
 		}),
 		// pkg/commands/run.go
 		reason: "Kaniko starts with an empty cache; COPY the files instead",
 	},
 	{
-		feature: "RUN --mount=type=secret,source=", match: mount(func(m *instructions.Mount, _ *place) bool {
+		feature: "RUN --mount=type=secret,source=", match: mount(func(m *instructions.Mount) bool {
 			return m.Type == instructions.MountTypeSecret && m.Source != ""
 		}),
 		// pkg/commands/run.go
@@ -81,7 +68,7 @@ var rules = []rule{
 		reason: "no build secret of that name is given",
 	},
 	{
-		feature: "RUN --mount with a relative target", match: mount(func(m *instructions.Mount, _ *place) bool {
+		feature: "RUN --mount with a relative target", match: mount(func(m *instructions.Mount) bool {
 			return m.Target != "" && !path.IsAbs(m.Target) && !strings.Contains(m.Target, "$")
 		}),
 		// pkg/commands/run.go
@@ -264,55 +251,6 @@ func (f *file) syntaxFindings() []Finding {
 		File: f.options.Name, Line: 1, Feature: "# syntax=" + f.syntax,
 		Reason: "Kaniko reads every file as a plain Dockerfile, whatever its frontend",
 	}}
-}
-
-// fromFindings looks at FROM: Kaniko has one platform for all stages (image/image_util.go), and knows no TARGETARCH
-// and the like before the first stage (dockerfile/dockerfile.go).
-func (f *file) fromFindings(stage instructions.Stage) []Finding {
-	finding := func(feature, reason string) Finding {
-		return Finding{File: f.options.Name, Line: lineOf(stage.Location), Feature: feature, Reason: reason}
-	}
-	var out []Finding
-	lex := shell.NewLex(parser.DefaultEscapeToken)
-	if _, unknown, err := lex.ProcessWord(stage.BaseName, f.args); err == nil {
-		for name := range unknown {
-			if _, predefined := predefinedArgs(f.options.Platform)[name]; predefined {
-				out = append(out, finding("FROM with $"+name, "Kaniko does not set it there; give it as a build argument"))
-			}
-		}
-	}
-	if stage.Platform != "" && !f.samePlatform(stage.Platform) {
-		out = append(out, finding("FROM --platform="+stage.Platform,
-			fmt.Sprintf("Kaniko would take the image for %s, as for every stage", f.options.Platform)))
-	}
-	return out
-}
-
-func (f *file) samePlatform(written string) bool {
-	known := predefinedArgs(f.options.Platform)
-	for name, value := range f.args {
-		known[name] = value
-	}
-	platform, err := platforms.Parse(known.expand(written))
-	if err != nil {
-		return false
-	}
-	wanted, err := platforms.Parse(f.options.Platform)
-	return err == nil && platforms.NewMatcher(wanted).Match(platform)
-}
-
-// predefinedArgs are the arguments that BuildKit sets before the first FROM.
-func predefinedArgs(platform string) args {
-	target, err := platforms.Parse(platform)
-	if err != nil {
-		target = platforms.DefaultSpec()
-	}
-	build := platforms.DefaultSpec()
-	return args{
-		"TARGETPLATFORM": platforms.Format(target), "TARGETOS": target.OS, "TARGETARCH": target.Architecture,
-		"TARGETVARIANT": target.Variant, "BUILDPLATFORM": platforms.Format(build), "BUILDOS": build.OS,
-		"BUILDARCH": build.Architecture, "BUILDVARIANT": build.Variant,
-	}
 }
 
 var portRange = regexp.MustCompile(`^[0-9]+-[0-9]+(/|$)`)

@@ -34,7 +34,7 @@ func accessFor(home address, o Options) (*access, error) {
 		}
 		if home.scheme == "http" && !home.loopback() {
 			return nil, fault.New(fault.Configuration,
-				"reading the Git URL %q: a password is not sent over plain http", home.url)
+				"reading the Git URL %q: a password is not sent over plain http", home.shown())
 		}
 		user := o.Username
 		if user == "" {

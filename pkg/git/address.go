@@ -30,12 +30,14 @@ var (
 	scpLike = regexp.MustCompile(`^(?:([^@/:\s]+)@)?([^/:@\s]+):([^:].*)$`)
 	// remoteHelper is the form by which git would run a program: "ext::sh -c …".
 	remoteHelper = regexp.MustCompile(`^[A-Za-z0-9+.-]+::`)
+	// notAHost is what stands before the colon when "://" was mistyped, or forgotten before "oauth2:TOKEN@HOST/PATH".
+	notAHost     = regexp.MustCompile(`(?i)^(https?|ssh|git|file|` + tokenUser + `)$`)
 	defaultPorts = map[string]string{"https": "443", "http": "80", "ssh": "22"}
 )
 
 func parseAddress(raw string, allowLocal bool) (address, error) {
 	refuse := func(why string) (address, error) {
-		return address{}, fault.New(fault.Configuration, "reading the Git URL %q: %s", RedactURL(raw), why)
+		return address{}, fault.New(fault.Configuration, "reading the Git URL %q: %s", redactRefused(raw), why)
 	}
 	switch {
 	case raw == "":
@@ -54,10 +56,13 @@ func parseAddress(raw string, allowLocal bool) (address, error) {
 	if m := scpLike.FindStringSubmatch(raw); m != nil {
 		user := m[1]
 		if user == "" {
-			user = "git"
+			user = sshUser
 		}
-		if strings.HasPrefix(m[2], "-") || strings.HasPrefix(user, "-") {
+		switch {
+		case strings.HasPrefix(m[2], "-") || strings.HasPrefix(user, "-"):
 			return refuse("its host begins with a dash")
+		case notAHost.MatchString(m[2]) || strings.Contains(m[3], "@"):
+			return refuse("it is no address of ssh, git@HOST:PATH, and one of https begins with https://, without credentials")
 		}
 		return address{url: user + "@" + m[2] + ":" + m[3], scheme: "ssh", host: strings.ToLower(m[2]), user: user}, nil
 	}
@@ -89,7 +94,7 @@ func parseURL(raw string, allowLocal bool, refuse func(string) (address, error))
 	if scheme == "ssh" {
 		a.user = u.User.Username()
 		if a.user == "" {
-			a.user = "git"
+			a.user = sshUser
 		}
 		if strings.HasPrefix(a.user, "-") {
 			return refuse("its user begins with a dash")
@@ -136,16 +141,46 @@ func (a address) loopback() bool {
 	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
-var userinfo = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*://)[^/]*@`)
+// sshUser is the user name of ssh where none is given, and the only one that is shown: another may be a token that got
+// there by mistake.
+const sshUser = "git"
+
+var (
+	urlScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
+	userinfo  = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*://)?[^/]*@`)
+)
 
 // RedactURL returns a URL without its user and password. It also takes what is no URL.
 func RedactURL(raw string) string {
-	if strings.HasPrefix(strings.ToLower(raw), "ssh://") {
-		if u, err := url.Parse(raw); err == nil && u.User != nil {
-			if _, has := u.User.Password(); !has {
-				return raw // the user of an ssh URL is no secret
-			}
-		}
+	a, err := parseAddress(raw, true)
+	if err != nil {
+		return redactRefused(raw)
 	}
-	return userinfo.ReplaceAllString(raw, "$1")
+	return a.withoutUser(raw)
+}
+
+// shown is the address as a message tells it.
+func (a address) shown() string { return a.withoutUser(a.url) }
+
+// withoutUser takes the user out of an address that is this one.
+func (a address) withoutUser(text string) string {
+	if a.scheme == "ssh" && a.user != sshUser {
+		return userinfo.ReplaceAllString(text, "$1")
+	}
+	return text
+}
+
+// redactRefused hides all that may be a credential in what could not be read as an address: nobody can say where one
+// ends there, but that it ends before the last "@".
+func redactRefused(raw string) string {
+	if at := strings.LastIndex(raw, "@"); at >= 0 {
+		if scheme := urlScheme.FindString(raw); scheme != "" && len(scheme) <= at {
+			return scheme + raw[at+1:]
+		}
+		return "…" + raw[at:]
+	}
+	if user, _, ok := strings.Cut(raw, ":"); ok && strings.EqualFold(user, tokenUser) {
+		return user + ":…"
+	}
+	return raw
 }

@@ -3,6 +3,9 @@ package git_test
 import (
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh/knownhosts"
 
 	"dockline/pkg/fault"
 	"dockline/pkg/git"
@@ -40,6 +43,17 @@ func TestCheckURL(t *testing.T) {
 		{"a token as the user", "https://s3cr3t@host/hello.git", false, "credentials"},
 		{"a password for ssh", "ssh://git:s3cr3t@host/hello.git", false, "credentials"},
 		{"a malformed URL with a password", "https://user:s3cr3t@host:port/%zz", false, "malformed"},
+		{"a token whose scheme is forgotten", "oauth2:s3cr3t@gitlab.example.com/x.git", false, "begins with https://"},
+		{"a token whose scheme is forgotten, with a port", "oauth2:s3cr3t@gitlab.example.com:8443/x.git", false, "begins with https://"},
+		{"an account whose scheme is forgotten", "release:s3cr3t@gitlab.example.com/x.git", false, "begins with https://"},
+		{"a token, and nothing after it", "oauth2:s3cr3t", false, "begins with https://"},
+		{"one slash too few", "https:/oauth2:s3cr3t@gitlab.example.com/x.git", false, "begins with https://"},
+		{"the other slashes", `HTTPS:\\oauth2:s3cr3t@gitlab.example.com/x.git`, false, "begins with https://"},
+		{"no colon", "https//oauth2:s3cr3t@gitlab.example.com/x.git", false, "none of"},
+		{"a token alone, without a scheme", "s3cr3t@gitlab.example.com/x.git", false, "none of"},
+		{"a password with a slash", "https://release:s3cr3t/s3cr3t@gitlab.example.com/x.git", false, "malformed"},
+		{"a password with an at sign and a slash", "https://release:s3cr3t@s3cr3t/s3cr3t@gitlab.example.com/x.git", false, "credentials"},
+		{"a password and a blank", "https://release:s3cr3t @gitlab.example.com/x.git", false, "blank"},
 		{"a line break", "https://host/hello.git\nX", false, "control character"},
 		{"a bare name", "hello", false, "none of"},
 	} {
@@ -71,6 +85,12 @@ func TestRedactURL(t *testing.T) {
 		{"the user of ssh stays", "ssh://git@host/x.git", "ssh://git@host/x.git"},
 		{"the password of ssh goes", "ssh://git:pass@host/x.git", "ssh://host/x.git"},
 		{"an at sign in the path stays", "https://host/x@y.git", "https://host/x@y.git"},
+		{"the user of the short form of ssh stays", "git@host:x.git", "git@host:x.git"},
+		{"a token in the place of the user of ssh goes", "glpat-x@host:8443/x.git", "host:8443/x.git"},
+		{"a token in the place of the user of ssh goes, in a URL", "ssh://glpat-x@host/x@y.git", "ssh://host/x@y.git"},
+		{"a token whose scheme is forgotten goes", "oauth2:glpat-x@host/x.git", "…@host/x.git"},
+		{"a token after a mistyped scheme goes", "https//oauth2:glpat-x@host/x.git", "…@host/x.git"},
+		{"a password with a slash goes", "https://user:pa/ss@host/x.git", "https://host/x.git"},
 		{"a path stays", "/srv/x.git", "/srv/x.git"},
 	} {
 		t.Run(test.description, func(t *testing.T) {
@@ -82,6 +102,18 @@ func TestRedactURL(t *testing.T) {
 	}
 }
 
+func TestIsFullHash(t *testing.T) {
+	t.Parallel()
+	const hash = "0e0cf4c8bb274194d0a5524d37f1874ecfda99b3"
+	for revision, want := range map[string]bool{
+		hash: true, hash[:39]: false, hash + "0": false, strings.ToUpper(hash): false, "refs/heads/" + hash: false, "": false, hash + "\n": false,
+	} {
+		if got := git.IsFullHash(revision); got != want {
+			t.Errorf("%q: %t, want %t", revision, got, want)
+		}
+	}
+}
+
 func TestPasswordNeverGoesOverPlainHTTP(t *testing.T) {
 	t.Parallel()
 	_, err := git.Clone(t.Context(), git.Options{
@@ -89,6 +121,23 @@ func TestPasswordNeverGoesOverPlainHTTP(t *testing.T) {
 	})
 	if fault.KindOf(err) != fault.Configuration || !strings.Contains(err.Error(), "plain http") {
 		t.Errorf("error is %v, want a refusal", err)
+	}
+}
+
+// TestATokenForSSHIsNotShown: a user name of ssh may be a token, when the scheme was forgotten before an address with a port.
+func TestATokenForSSHIsNotShown(t *testing.T) {
+	t.Parallel()
+	key, signer := newKey(t)
+	known := []byte(knownhosts.Line([]string{"[127.0.0.1]:1"}, signer.PublicKey()) + "\n")
+	for _, url := range []string{"glpat-s3cr3t@127.0.0.1:8443/x.git", "ssh://glpat-s3cr3t@127.0.0.1:1/x.git"} {
+		for _, key := range [][]byte{key, nil} {
+			_, err := git.Clone(t.Context(), git.Options{
+				URL: url, Dir: t.TempDir(), SSHKey: key, KnownHosts: known, Pauses: []time.Duration{},
+			})
+			if err == nil || strings.Contains(err.Error(), "s3cr3t") || !strings.Contains(err.Error(), "127.0.0.1") {
+				t.Errorf("%s: error is %v, want one with the host, without the token", url, err)
+			}
+		}
 	}
 }
 

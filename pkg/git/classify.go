@@ -43,13 +43,15 @@ func classify(err error) error {
 	case errors.Is(err, transport.ErrEmptyRemoteRepository):
 		return fault.New(fault.NotFound, "the repository is empty")
 	case errors.As(err, &hostKey), errors.As(err, &revoked):
-		return fault.New(fault.Denied, "the host's key is not among the known hosts: %w", err)
+		return fault.WithHint(fault.New(fault.Denied, "the host's key is not among the known hosts: %w", err),
+			"put the key that the server's administrators publish into GIT_KNOWN_HOSTS (ssh-keyscan shows what the host sends)")
 	case errors.As(unexpected(err), &answer):
 		return fromStatus(answer.StatusCode())
 	case strings.Contains(err.Error(), "ssh: unable to authenticate"):
 		return fault.New(fault.Denied, "the server refuses the ssh key")
 	case strings.Contains(err.Error(), "http redirect: "):
-		return fault.New(fault.Denied, "%s", firstLine(err.Error()))
+		return fault.WithHint(fault.New(fault.Denied, "%s", firstLine(err.Error())),
+			"set GIT_URL to the address that the repository has now: this redirect is not followed")
 	case errors.As(err, &request):
 		return fault.As(fault.Unavailable, request.Err) // without the URL, which is told already
 	case errors.As(err, &network), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):

@@ -107,7 +107,7 @@ func Clone(ctx context.Context, o Options) (Checkout, error) {
 		return access.cloneTree(ctx, from, o.Revision, o.Dir, o.KeepGitDir, o.Submodules)
 	})
 	if err != nil {
-		return Checkout{}, fault.At(Side, fmt.Errorf("cloning %q: %w", from.url, err))
+		return Checkout{}, fault.At(Side, fmt.Errorf("cloning %q: %w", from.shown(), err))
 	}
 	return checkout, nil
 }

@@ -458,3 +458,18 @@ func grep(t *testing.T, dir, text string) string {
 	}
 	return found
 }
+
+func TestAPanicInsideGoGitIsAnError(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	server := serve(t, gitserver.Options{Root: h.root}, false)
+	_, err := git.Clone(t.Context(), git.Options{URL: server.URL + "/team/hello.git", Dir: t.TempDir(), Progress: crashing{}})
+	if fault.KindOf(err) != fault.Unexpected || fault.SideOf(err) != git.Side || !strings.Contains(err.Error(), "crashed: ") {
+		t.Errorf("error is %v, want the crash", err)
+	}
+}
+
+// crashing stands for what a hostile pack can do to go-git, which calls it in the same place.
+type crashing struct{}
+
+func (crashing) Write([]byte) (int, error) { panic("upset") }

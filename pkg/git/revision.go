@@ -26,6 +26,9 @@ var (
 	notInNames = regexp.MustCompile(`^-|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/$|\.$|\.lock$|^/|^@$`)
 )
 
+// IsFullHash says whether a revision is the full hash of a commit: 40 hexadecimal digits, lower case.
+func IsFullHash(revision string) bool { return fullHash.MatchString(revision) }
+
 // CheckRevision says whether a revision is a branch, a tag, a reference or a full hash by its form alone.
 func CheckRevision(revision string) error { return checkRevision(revision) }
 
@@ -42,7 +45,7 @@ func resolve(revision string, refs []*plumbing.Reference) (target, error) {
 	switch {
 	case revision == "" || revision == "HEAD":
 		return resolveHead(refs)
-	case fullHash.MatchString(revision):
+	case IsFullHash(revision):
 		return resolveHash(plumbing.NewHash(revision), refs), nil
 	case strings.HasPrefix(revision, "refs/"):
 		name := plumbing.ReferenceName(revision)

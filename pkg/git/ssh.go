@@ -31,10 +31,10 @@ type keyAuth struct {
 
 func sshAuth(home address, key, hosts []byte) (*keyAuth, error) {
 	if len(key) == 0 {
-		return nil, fault.New(fault.Configuration, "cloning %q by ssh: there is no private key", home.url)
+		return nil, fault.New(fault.Configuration, "cloning %q by ssh: there is no private key", home.shown())
 	}
 	if len(hosts) == 0 {
-		return nil, fault.New(fault.Configuration, "cloning %q by ssh: there are no known hosts to check its key", home.url)
+		return nil, fault.New(fault.Configuration, "cloning %q by ssh: there are no known hosts to check its key", home.shown())
 	}
 	signer, err := ssh.ParsePrivateKey(key)
 	if err != nil {

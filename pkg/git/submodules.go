@@ -49,15 +49,16 @@ func (a *access) cloneSubmodules(
 			return nil, fmt.Errorf("reading submodule %q: %w", module.Path, err)
 		}
 		if from.scheme == "ssh" && a.authFor(from) == nil {
-			return nil, fault.New(fault.Denied, "cloning submodule %q: the ssh key is for %q, not for %q",
-				module.Path, a.home.host, from.host)
+			return nil, fault.WithHint(
+				fault.New(fault.Denied, "cloning submodule %q: the ssh key is for %q, not for %q", module.Path, a.home.host, from.host),
+				"give the submodule a relative or an https URL in .gitmodules, or leave submodules out (GIT_SUBMODULES)")
 		}
 		sub, err := a.cloneTree(ctx, from, hash, filepath.Join(dir, filepath.FromSlash(module.Path)), keepGitDir, true)
 		if err != nil {
-			return nil, fmt.Errorf("cloning submodule %q from %q: %w", module.Path, from.url, err)
+			return nil, fmt.Errorf("cloning submodule %q from %q: %w", module.Path, from.shown(), err)
 		}
 		out = append(out, Submodule{
-			Path: module.Path, URL: from.url, Hash: sub.Hash, Authenticated: a.authFor(from) != nil,
+			Path: module.Path, URL: from.shown(), Hash: sub.Hash, Authenticated: a.authFor(from) != nil,
 		})
 		for _, below := range sub.Submodules {
 			below.Path = path.Join(module.Path, below.Path)

@@ -61,9 +61,6 @@ func (i Image) String() string {
 	return i.Name + ":" + i.Version
 }
 
-// WithVersion returns the same image name with another version, which is not checked.
-func (i Image) WithVersion(version string) Image { return Image{Name: i.Name, Version: version} }
-
 // CheckVersion says what is wrong with a version, by the distribution specification's grammar of tags ("Pulling
 // manifests"): up to 128 letters, digits, "_", "." and "-", not led by "." or "-". Its errors are of kind
 // fault.Configuration.

@@ -73,8 +73,8 @@ type Build struct {
 	// Puller fetches base images for the child. The default, nil, allows none (FROM scratch).
 	Puller Puller
 
-	// Environ is added to the child's environment, NAME=VALUE each, for what downloads by ADD need (HTTPS_PROXY). RUN
-	// does not see it in its own environment. No credential belongs here.
+	// Environ is added to the child's environment, NAME=VALUE each: Kaniko's switches (FF_KANIKO_…). RUN does not see it in
+	// its own environment. No credential belongs here, and so no address of a proxy that holds one.
 	Environ []string
 
 	// Layout is the folder that the image is left in, as an OCI layout, for OpenLayout in another process. It must not be
@@ -111,12 +111,6 @@ type Puller interface {
 	Blob(ctx context.Context, repository name.Repository, digest v1.Hash) (content io.ReadCloser, size int64, err error)
 }
 
-// Base is an image that a build was based on, or copied from.
-type Base struct {
-	Reference string  // as pulled: "registry.example.com/base/go:1.26"
-	Digest    v1.Hash // of the manifest, or index, that the reference named at that moment
-}
-
 // Image is a built image: it reads as a v1.Image from files whose content Run has checked, when no process of the build
 // was left that could change them. Close it when it has been pushed.
 type Image struct {
@@ -124,9 +118,6 @@ type Image struct {
 
 	// ManifestDigest is the digest that the child announced; what Image serves has been checked against it.
 	ManifestDigest v1.Hash
-
-	// Bases are the images that were pulled for the build, in the order of their first use.
-	Bases []Base
 
 	files *os.File // the layout's folder
 	work  string   // what is removed with it

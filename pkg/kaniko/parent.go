@@ -1,7 +1,6 @@
 package kaniko
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,8 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strings"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -63,12 +60,12 @@ func (b Build) runChild(ctx context.Context, told order) (answer outcome, err er
 	stop := reap(command.Process.Pid)
 	readers.Go(func() (err error) {
 		defer fault.Catch(&err)
-		b.lines(output.read, func(line string) (string, string) { return "", line })
+		b.tellOutput(output.read)
 		return nil
 	})
 	readers.Go(func() (err error) {
 		defer fault.Catch(&err)
-		b.lines(log.read, levelOf)
+		b.tellLog(log.read)
 		return nil
 	})
 	sent := json.NewEncoder(orders.write).Encode(told) // and stays open: its end tells the child that this process is gone
@@ -99,36 +96,6 @@ func interrupted(ctx context.Context) error {
 		return fmt.Errorf("building: %w: %w", ctx.Err(), cause)
 	}
 	return fmt.Errorf("building: %w", ctx.Err())
-}
-
-func (b Build) lines(from io.Reader, split func(line string) (level, text string)) {
-	lines := bufio.NewReaderSize(from, 64<<10)
-	for {
-		line, err := lines.ReadString('\n')
-		if line = strings.TrimRight(line, "\r\n"); line != "" {
-			b.say(split(line))
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-// said keeps the lines of a build's two outputs apart.
-var said sync.Mutex
-
-func (b Build) say(level, text string) {
-	if b.Log == nil {
-		return
-	}
-	said.Lock()
-	defer said.Unlock()
-	b.Log(Line{Level: level, Text: text})
-}
-
-func levelOf(line string) (level, text string) {
-	level, text, _ = strings.Cut(line, " ")
-	return level, text
 }
 
 // pipes makes pipes and closes what is left of them.

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -37,15 +38,13 @@ type proxy struct {
 
 	mu    sync.Mutex
 	blobs map[string]int64 // by HOST/PATH@DIGEST: the sizes of those that served manifests refer to
-	parts map[string]bool  // by HOST/PATH@DIGEST: the manifests that served indexes refer to
-	bases []Base
-	cause error // why the first pull failed, for the build's own error
+	cause error            // why the first pull failed, for the build's own error
 }
 
 func (b Build) startProxy() (*proxy, error) {
 	p := &proxy{
 		puller: b.Puller, password: rand.Text(), allowed: map[string]name.Repository{},
-		blobs: map[string]int64{}, parts: map[string]bool{},
+		blobs: map[string]int64{},
 	}
 	for _, image := range b.Images {
 		reference, err := name.ParseReference(image, name.WeakValidation)
@@ -88,13 +87,6 @@ func (p *proxy) hosts() []string {
 
 func (p *proxy) close() { _ = p.server.Close() }
 
-// used returns the images that were pulled by a tag or a digest, in the order of their first use.
-func (p *proxy) used() []Base {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.bases)
-}
-
 // failed returns why the first pull failed.
 func (p *proxy) failed() error {
 	p.mu.Lock()
@@ -105,7 +97,8 @@ func (p *proxy) failed() error {
 // contentPath is what clients read of a registry (distribution specification, "Pulling manifests", "Pulling blobs").
 var contentPath = regexp.MustCompile(`^/v2/(.+)/(manifests|blobs)/([^/]+)$`)
 
-// ServeHTTP answers one request of the child.
+// ServeHTTP answers one request of the child. What was answered in part ends in a broken connection: half of a blob must
+// not look whole.
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !p.knows(r):
@@ -116,7 +109,9 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/v2/":
 		// The specification's first question: yes, this is a registry.
 	default:
-		p.serve(w, r)
+		if !p.serve(w, r) {
+			panic(http.ErrAbortHandler)
+		}
 	}
 }
 
@@ -127,69 +122,71 @@ func (p *proxy) knows(r *http.Request) bool {
 	return subtle.ConstantTimeCompare([]byte(password), []byte(p.password)) == 1
 }
 
-func (p *proxy) serve(w http.ResponseWriter, r *http.Request) {
+// serve answers with a manifest or a blob. It is false where an answer has begun that cannot be ended.
+func (p *proxy) serve(w http.ResponseWriter, r *http.Request) bool {
 	match := contentPath.FindStringSubmatch(r.URL.Path)
 	if match == nil {
 		refuse(w, http.StatusNotFound, "only manifests and blobs are served")
-		return
+		return true
 	}
 	from, allowed := p.allowed[r.URL.Host+"/"+match[1]]
 	if !allowed || p.puller == nil {
 		p.fail(r.Context(), fault.New(fault.Denied, "pulling from %q: it is not among the images of the Dockerfile",
 			r.URL.Host+"/"+match[1]))
 		refuse(w, http.StatusForbidden, "the Dockerfile does not name this repository")
-		return
+		return true
 	}
-	serve := p.manifest
-	if match[2] == "blobs" {
-		serve = p.blob
-	}
-	started, err := serve(w, r, from, match[3])
-	if err == nil {
-		return
+	err := p.pull(w, r, from, match[2], match[3])
+	if err == nil || errors.Is(err, errBegun) {
+		return err == nil
 	}
 	err = fmt.Errorf("pulling %q: %w", join(from, match[3]), err)
 	p.fail(r.Context(), err)
-	if started {
-		panic(http.ErrAbortHandler) // half of a blob must not look whole
-	}
 	// Nothing that the child would try again: the puller has done that.
 	status := http.StatusForbidden
 	if fault.KindOf(err) == fault.NotFound {
 		status = http.StatusNotFound
 	}
 	refuse(w, status, "the image cannot be pulled")
+	return true
 }
 
-// manifest says whether the answer was started, as blob does.
-func (p *proxy) manifest(
-	w http.ResponseWriter, r *http.Request, from name.Repository, reference string,
-) (started bool, err error) {
+// errBegun ends an answer that has begun.
+var errBegun = errors.New("the answer has begun")
+
+// pull fetches one thing. A crash on the way is a pull that failed: net/http would put its trace into the log.
+func (p *proxy) pull(w http.ResponseWriter, r *http.Request, from name.Repository, kind, reference string) (err error) {
 	defer fault.Catch(&err)
+	if kind == "blobs" {
+		return p.blob(w, r, from, reference)
+	}
+	return p.manifest(w, r, from, reference)
+}
+
+func (p *proxy) manifest(w http.ResponseWriter, r *http.Request, from name.Repository, reference string) error {
 	mediaType, content, err := p.puller.Manifest(r.Context(), from, reference)
 	if err != nil {
-		return false, err
+		return err
 	}
 	digest, _, err := v1.SHA256(bytes.NewReader(content))
 	if err != nil {
-		return false, err
+		return err
 	}
-	p.note(from, reference, digest, content)
+	p.note(from, content)
 	w.Header().Set("Content-Type", mediaType)
 	w.Header().Set("Docker-Content-Digest", digest.String())
 	w.Header().Set("Content-Length", strconv.Itoa(len(content)))
 	if r.Method == http.MethodGet {
 		_, _ = w.Write(content) // the child hears of a broken connection by itself
 	}
-	return true, nil
+	return nil
 }
 
-// note keeps to what a manifest refers, and that it was used.
-func (p *proxy) note(from name.Repository, reference string, digest v1.Hash, content []byte) {
+// note keeps to which blobs a manifest refers.
+func (p *proxy) note(from name.Repository, content []byte) {
 	var manifest struct {
-		Config    v1.Descriptor   `json:"config"`
-		Layers    []v1.Descriptor `json:"layers"`
-		Manifests []v1.Descriptor `json:"manifests"`
+		Config v1.Descriptor   `json:"config"`
+		Layers []v1.Descriptor `json:"layers"`
 	}
 	_ = json.Unmarshal(content, &manifest) // what is none refers to nothing
 	p.mu.Lock()
@@ -197,39 +194,50 @@ func (p *proxy) note(from name.Repository, reference string, digest v1.Hash, con
 	for _, blob := range append(manifest.Layers, manifest.Config) {
 		p.blobs[join(from, blob.Digest.String())] = blob.Size
 	}
-	for _, part := range manifest.Manifests {
-		p.parts[join(from, part.Digest.String())] = true
-	}
-	base := Base{Reference: join(from, reference), Digest: digest}
-	if !p.parts[base.Reference] && !slices.Contains(p.bases, base) { // of an index's part, the index is the base
-		p.bases = append(p.bases, base)
-	}
 }
 
-func (p *proxy) blob(
-	w http.ResponseWriter, r *http.Request, from name.Repository, reference string,
-) (started bool, err error) {
-	defer fault.Catch(&err)
+func (p *proxy) blob(w http.ResponseWriter, r *http.Request, from name.Repository, reference string) error {
 	p.mu.Lock()
 	size, known := p.blobs[join(from, reference)]
 	p.mu.Unlock()
 	digest, err := v1.NewHash(reference)
 	if err != nil || !known {
-		return false, fault.New(fault.NotFound, "no manifest that was pulled refers to it")
+		return fault.New(fault.NotFound, "no manifest that was pulled refers to it")
 	}
 	if r.Method == http.MethodHead {
 		w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
-		return true, nil
+		return nil
 	}
 	content, _, err := p.puller.Blob(r.Context(), from, digest)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer content.Close()
 	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
-	started = true
-	_, err = io.Copy(w, content)
-	return started, err
+	reading := &remembering{Reader: content}
+	if _, err = io.Copy(w, reading); err == nil {
+		return nil
+	}
+	if reading.err != nil { // a blob that the child did not take is no failure of the pull
+		p.fail(r.Context(), fmt.Errorf("pulling %q: %w", join(from, reference), reading.err))
+	}
+	return errBegun
+}
+
+// remembering keeps the error of reading apart from that of writing what was read.
+type remembering struct {
+	io.Reader
+	err error
+}
+
+func (r *remembering) Read(p []byte) (n int, err error) {
+	defer func() {
+		if err != nil && !errors.Is(err, io.EOF) {
+			r.err = err
+		}
+	}()
+	defer fault.Catch(&err)
+	return r.Reader.Read(p)
 }
 
 // fail keeps the first failure that is not the child's own going away.

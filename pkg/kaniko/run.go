@@ -100,7 +100,7 @@ func (b Build) Run(ctx context.Context) (*Image, error) {
 		return nil, err
 	}
 	keep = true
-	image.Bases, image.work = proxy.used(), work
+	image.work = work
 	return image, nil
 }
 

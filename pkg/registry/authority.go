@@ -110,10 +110,15 @@ func (a *authority) exchange(
 	if err != nil {
 		return bearer{}, loginError(realm.Host, err)
 	}
+	if isRedirect(answer.StatusCode) {
+		discard(answer)
+		return bearer{}, fault.WithHint(loginError(realm.Host, notARegistry("it redirects, and no password is taken elsewhere")),
+			"a log-in page or a proxy may stand before the token service: ask for its address at the registry")
+	}
 	if answer.StatusCode != http.StatusOK {
 		return bearer{}, loginError(realm.Host, failure(answer))
 	}
-	body, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	body, err := io.ReadAll(io.LimitReader(whole(answer), 1<<20))
 	discard(answer)
 	if err != nil {
 		return bearer{}, loginError(realm.Host, err)
@@ -128,6 +133,9 @@ func (a *authority) exchange(
 	}
 	if content.Token == "" {
 		content.Token = content.AccessToken
+	}
+	if c.onSecret != nil {
+		c.onSecret(content.Token)
 	}
 	// The specification's default is 60 seconds; a token is renewed when a fifth of its time is left.
 	life := time.Duration(max(content.ExpiresIn, 60)) * time.Second
@@ -164,11 +172,15 @@ func tokenRequest(
 	return request, err
 }
 
-// loginError keeps the kind of err, but for "not found": a token service that is not there says nothing of an image.
+// loginError keeps the kind of err, but for two: a token service that is not there says nothing of an image, and what
+// one refuses is the login.
 func loginError(host string, err error) error {
 	kind := fault.KindOf(err)
-	if kind == fault.NotFound {
+	switch kind {
+	case fault.NotFound:
 		kind = fault.Unavailable
+	case fault.Refused:
+		kind = fault.Denied
 	}
 	return fault.New(kind, "logging in at %q: %w", host, err)
 }

@@ -23,7 +23,7 @@ func (r *Repository) Blob(ctx context.Context, blob v1.Descriptor) (io.ReadClose
 	if blob.Digest.Algorithm != "sha256" {
 		return nil, fault.At(r.client.side, fault.New(fault.Unexpected, "reading blob %q: not a sha256 digest", blob.Digest))
 	}
-	reader := &blobReader{ctx: ctx, from: r, blob: blob, hash: sha256.New()}
+	reader := &blobReader{ctx: ctx, from: r, expected: expect(blob), pace: r.client.patience.pace()}
 	if err := r.client.repeat(ctx, reader.open); err != nil {
 		return nil, r.blobError(blob, err)
 	}
@@ -65,9 +65,8 @@ func (r *Repository) blobError(blob v1.Descriptor, err error) error {
 type blobReader struct {
 	ctx  context.Context //nolint:containedctx // a reader's Read has no other way to get it
 	from *Repository
-	blob v1.Descriptor
-	hash hash.Hash
-	done int64 // bytes handed on and hashed
+	expected
+	pace pace
 	body io.ReadCloser
 	err  error
 }
@@ -92,6 +91,7 @@ func (b *blobReader) Close() error {
 
 func (b *blobReader) read(p []byte) (int, error) {
 	var n int
+	b.pace.wait()
 	err := b.from.client.repeat(b.ctx, func() error {
 		if b.body == nil && b.done == b.blob.Size {
 			return io.EOF // the connection was lost after the last byte
@@ -116,17 +116,37 @@ func (b *blobReader) read(p []byte) (int, error) {
 		}
 		return err
 	})
-	b.done += int64(n)
-	b.hash.Write(p[:n])
+	if slow := b.pace.moved(n); slow != nil && err == nil {
+		return 0, slow
+	}
+	return b.check(p[:n], err)
+}
+
+// expected is the digest and the size that a stream must turn out to have.
+type expected struct {
+	blob v1.Descriptor
+	hash hash.Hash
+	done int64 // bytes handed on and hashed
+}
+
+func expect(blob v1.Descriptor) expected { return expected{blob: blob, hash: sha256.New()} }
+
+// check takes in what a Read returned, and returns what is to be returned instead. The last bytes are handed on only when
+// they make the whole right: no registry ever gets a blob complete that is not what its digest says.
+func (e *expected) check(read []byte, err error) (int, error) {
+	e.done += int64(len(read))
+	e.hash.Write(read)
 	switch {
-	case b.done > b.blob.Size:
-		return 0, fault.New(fault.Wrong, "it has more than the %d bytes that its manifest says", b.blob.Size)
-	case errors.Is(err, io.EOF):
-		if got := hex.EncodeToString(b.hash.Sum(nil)); got != b.blob.Digest.Hex {
+	case e.done > e.blob.Size:
+		return 0, fault.New(fault.Wrong, "it has more than the %d bytes that its manifest says", e.blob.Size)
+	case errors.Is(err, io.EOF) && e.done < e.blob.Size:
+		return 0, fault.New(fault.Wrong, "it has %d bytes, and its manifest says %d", e.done, e.blob.Size)
+	case e.done == e.blob.Size:
+		if got := hex.EncodeToString(e.hash.Sum(nil)); got != e.blob.Digest.Hex {
 			return 0, fault.New(fault.Wrong, "its content has the digest \"sha256:%s\"", got)
 		}
 	}
-	return n, err
+	return len(read), err
 }
 
 // open starts reading at b.done, one attempt.
@@ -144,9 +164,9 @@ func (b *blobReader) open() error {
 		b.body = answer.Body
 		return nil
 	case answer.StatusCode == http.StatusOK: // Range may be ignored
-		if _, err := io.CopyN(io.Discard, answer.Body, b.done); err != nil {
+		if _, err := io.CopyN(io.Discard, pacing{answer.Body, &b.pace}, b.done); err != nil {
 			_ = answer.Body.Close()
-			return fault.As(fault.Unavailable, &transientError{err})
+			return lost(b.ctx, err)
 		}
 		b.body = answer.Body
 		return nil

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"dockline/pkg/fault"
 )
@@ -20,6 +19,7 @@ type client struct {
 	insecure          bool
 	patience          Patience
 	retrying          func(Retry)
+	onSecret          func(string)
 	transport         *http.Transport
 	auth              *authority
 
@@ -81,7 +81,8 @@ func (c *client) repeat(ctx context.Context, attempt func() error) error {
 }
 
 // once makes the call one time: with the Authorization that is known to be wanted, and a second time when the answer
-// is 401 and another Authorization can be given.
+// is 401 and another Authorization can be given. Only the registry's own host may say which: the credentials go to the
+// token service that it names.
 func (c *client) once(ctx context.Context, request call) (*http.Response, error) {
 	at, err := c.locate(ctx, request.at)
 	if err != nil {
@@ -93,18 +94,24 @@ func (c *client) once(ctx context.Context, request call) (*http.Response, error)
 			return nil, err
 		}
 		answer, err := c.follow(ctx, request, at, header)
-		if err != nil || renewed || answer.StatusCode != http.StatusUnauthorized || answer.Request.URL.Host != at.Host {
+		if err != nil || renewed || answer.StatusCode != http.StatusUnauthorized || canonicalHost(answer.Request.URL.Host) != c.host {
 			return answer, err
 		}
 		if !c.auth.learn(answer.Header, request.scopes) {
 			return answer, nil
 		}
-		discard(answer)
 		if request.stream != nil {
-			return nil, &transientError{errors.New("the registry asked for other credentials in the middle of an upload")}
+			return nil, &staleError{failure(answer)}
 		}
+		discard(answer)
 	}
 }
+
+// staleError is a 401 to a stream, which cannot be sent a second time: worth one more attempt of the whole upload, with
+// another Authorization.
+type staleError struct{ error }
+
+func (e *staleError) Unwrap() error { return e.error }
 
 // locate makes the URL of a path at the registry. A URL that the registry gave is taken to https when it says http by
 // mistake, as behind a proxy that ends TLS.
@@ -196,10 +203,10 @@ func (c *client) exchange(message *http.Request) (*http.Response, error) {
 		silence *= uploadSilence
 	}
 	outer := message.Context()
-	guard := watch(outer, silence)
+	guard := watch(outer, silence, c.patience.Silence)
 	message = message.WithContext(guard.ctx)
 	if message.Body != nil && message.Body != http.NoBody {
-		message.Body = &watchedBody{ReadCloser: message.Body, guard: guard}
+		message.Body = &sentBody{ReadCloser: message.Body, guard: guard, pace: c.patience.pace()}
 		message.GetBody = nil // a second body would go unwatched; the call is repeated as a whole
 	}
 	answer, err := c.transport.RoundTrip(message)
@@ -210,8 +217,8 @@ func (c *client) exchange(message *http.Request) (*http.Response, error) {
 		guard.end()
 		return nil, lost(outer, err)
 	}
-	guard.reset()
-	answer.Body = &watchedBody{ReadCloser: answer.Body, guard: guard, outer: outer, last: true}
+	guard.moved()
+	answer.Body = &receivedBody{ReadCloser: answer.Body, guard: guard, outer: outer}
 	return answer, nil
 }
 
@@ -261,7 +268,7 @@ func (c *client) findScheme(ctx context.Context) error {
 
 // discard reads the rest of a short body, so that the connection can be used again, and closes it.
 func discard(answer *http.Response) {
-	_, _ = io.CopyN(io.Discard, answer.Body, 64<<10)
+	_, _ = io.CopyN(io.Discard, whole(answer), 64<<10)
 	_ = answer.Body.Close()
 }
 
@@ -272,55 +279,4 @@ func isRedirect(status int) bool {
 		return true
 	}
 	return false
-}
-
-// guard ends a message's context when nothing has moved for a while.
-type guard struct {
-	ctx     context.Context //nolint:containedctx // it is the message's own
-	cancel  context.CancelCauseFunc
-	timer   *time.Timer
-	silence time.Duration
-}
-
-func watch(ctx context.Context, silence time.Duration) *guard {
-	watched, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(silence, func() { cancel(silenceError(silence)) })
-	return &guard{ctx: watched, cancel: cancel, timer: timer, silence: silence}
-}
-
-func (g *guard) reset() { g.timer.Reset(g.silence) }
-
-func (g *guard) end() {
-	g.timer.Stop()
-	g.cancel(nil)
-}
-
-// watchedBody tells the guard of every movement.
-type watchedBody struct {
-	io.ReadCloser
-	guard *guard
-	outer context.Context //nolint:containedctx // the caller's, to tell its end from silence
-	last  bool            // with this body the exchange ends
-}
-
-func (b *watchedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if n > 0 {
-		b.guard.reset()
-	}
-	if err != nil && !errors.Is(err, io.EOF) && b.last {
-		if cause := context.Cause(b.guard.ctx); cause != nil {
-			err = cause
-		}
-		err = lost(b.outer, err)
-	}
-	return n, err
-}
-
-func (b *watchedBody) Close() error {
-	err := b.ReadCloser.Close()
-	if b.last {
-		b.guard.end()
-	}
-	return err
 }

@@ -54,8 +54,9 @@ const (
 	parallelBlobs = 4
 	// reportEvery keeps the reports about a running blob from costing more than the blob.
 	reportEvery = time.Second
-	// deepestIndex and mostManifests bound what a hostile index can have us fetch.
-	deepestIndex, mostManifests = 8, 1000
+	// deepestIndex and mostManifests bound what a hostile index can have us fetch, and mostManifestBytes what of it is
+	// held in memory: an index of a hundred platforms has some 100 KiB in all.
+	deepestIndex, mostManifests, mostManifestBytes = 8, 1000, 32 << 20
 )
 
 // Copy brings the image with the digest root, with all its platforms, into the repository to. It writes blobs first,
@@ -98,6 +99,7 @@ type graph struct {
 	from      Source
 	seen      map[v1.Hash]bool
 	manifests []Manifest // children before their index
+	bytes     int        // of these, and of the indexes that lead to where the walk is
 	blobs     []v1.Descriptor
 }
 
@@ -106,12 +108,15 @@ func (g *graph) visit(ctx context.Context, digest v1.Hash, depth int) error {
 		return nil
 	}
 	g.seen[digest] = true
-	if depth > deepestIndex || len(g.manifests) > mostManifests {
-		return fault.New(fault.Unexpected, "reading the index: deeper than %d or more than %d manifests", deepestIndex, mostManifests)
+	if depth > deepestIndex || len(g.manifests) >= mostManifests {
+		return g.tooMuch("it is deeper than %d or of more than %d manifests", deepestIndex, mostManifests)
 	}
 	manifest, err := g.from.Manifest(ctx, digest)
 	if err != nil {
 		return err
+	}
+	if g.bytes += len(manifest.Raw); g.bytes > mostManifestBytes {
+		return g.tooMuch("its manifests have more than %d MiB in all", mostManifestBytes>>20)
 	}
 	content, err := manifest.content()
 	if err != nil {
@@ -130,6 +135,15 @@ func (g *graph) visit(ctx context.Context, digest v1.Hash, depth int) error {
 	}
 	g.manifests = append(g.manifests, manifest)
 	return nil
+}
+
+// tooMuch refuses what no build makes.
+func (g *graph) tooMuch(format string, args ...any) error {
+	err := fault.New(fault.Refused, "refusing to copy the image: "+format, args...)
+	if repository, ok := g.from.(*Repository); ok {
+		err = fault.At(repository.Side(), err)
+	}
+	return fault.WithHint(err, "no build makes such an image: find out who wrote it, and how")
 }
 
 func (g *graph) add(blob v1.Descriptor) {
@@ -212,7 +226,6 @@ type metered struct {
 }
 
 func (m *metered) Read(p []byte) (n int, err error) {
-	defer fault.Catch(&err) // it is net/http's goroutine that reads
 	n, err = m.ReadCloser.Read(p)
 	m.done += int64(n)
 	if time.Since(m.told) >= reportEvery {

@@ -68,7 +68,7 @@ func TestCopyThroughFaults(t *testing.T) {
 		{"the target refuses uploads", "", "POST /uploads/", -1, faultyregistry.Status(403, "DENIED"), fault.Denied, "target registry"},
 		{"the target is full", "", "PUT /uploads/", -1, faultyregistry.Status(507, ""), fault.Unavailable, "target registry"},
 		{"a manifest is written after a while", "", "PUT /manifests/", 2, faultyregistry.RetryAfter(429, 0), 0, ""},
-		{"a manifest is refused", "", "PUT /manifests/", -1, faultyregistry.Status(400, "MANIFEST_INVALID"), fault.Unexpected, "target registry"},
+		{"a manifest is refused", "", "PUT /manifests/", -1, faultyregistry.Status(400, "MANIFEST_INVALID"), fault.Refused, "target registry"},
 	} {
 		t.Run(row.description, func(t *testing.T) {
 			t.Parallel()

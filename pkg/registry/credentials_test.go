@@ -276,3 +276,61 @@ func TestCredentialsStayWithTheirHost(t *testing.T) {
 		t.Errorf("the store got %v, with %v; want a request without credentials", store.Requests(), leaked)
 	}
 }
+
+// TestAStrangersChallengeIsNotAnswered: where a redirect or an upload's address leads to another host, that host may not
+// say which token service the registry's password is taken to.
+func TestAStrangersChallengeIsNotAnswered(t *testing.T) {
+	t.Parallel()
+	for _, request := range []string{"GET /blobs/", "POST /uploads/"} {
+		t.Run(request, func(t *testing.T) {
+			t.Parallel()
+			var mu sync.Mutex
+			var stranger, asked []string // what got there, with which Authorization
+			realm := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				defer mu.Unlock()
+				asked = append(asked, r.Header.Get("Authorization"))
+				fmt.Fprint(w, `{"token":"stolen"}`)
+			}))
+			t.Cleanup(realm.Close)
+			store := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				defer mu.Unlock()
+				stranger = append(stranger, r.Header.Get("Authorization"))
+				w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token"`, realm.URL))
+				w.WriteHeader(http.StatusUnauthorized)
+			}))
+			t.Cleanup(store.Close)
+			server := faultyregistry.Start(t)
+			image := randomImage(t)
+			pushed := push(t, plain(t, server).Repository("a/b"), "1.0", image)
+			server.Login("user", "secret")
+			repository := open(t, registry.Config{Address: server.Host(), Insecure: true, Username: "user", Password: "secret"}).Repository("a/b")
+			server.Break(request, -1, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+				w.Header().Set("Location", store.URL+r.URL.Path)
+				if r.Method == http.MethodGet {
+					w.WriteHeader(http.StatusTemporaryRedirect)
+				} else {
+					w.WriteHeader(http.StatusAccepted)
+				}
+			})
+			var err error
+			if strings.HasPrefix(request, "GET") {
+				_, err = repository.Inspect(t.Context(), pushed)
+			} else {
+				server.Break("HEAD /blobs/", -1, faultyregistry.Status(404, ""))
+				_, err = registry.Copy(t.Context(), registry.FromImage(image), pushed.Digest, repository, nil)
+			}
+			if err == nil || len(stranger) == 0 {
+				t.Fatalf("error %v, the other host was asked %d times", err, len(stranger))
+			}
+			if len(asked) > 0 || strings.Join(stranger, "") != "" {
+				t.Errorf("the other host got %q, and its token service %q", stranger, asked)
+			}
+			server.Mend()
+			if _, _, err := repository.Lookup(t.Context(), "1.0"); err != nil || len(asked) > 0 {
+				t.Errorf("afterwards: error %v, the other's token service got %q", err, asked)
+			}
+		})
+	}
+}

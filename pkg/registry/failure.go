@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -78,8 +79,13 @@ func (e *StatusError) absent() bool {
 
 // failure reads an answer that means a failure, closes it, and gives it a kind.
 func failure(answer *http.Response) error {
-	body, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
+	body, err := io.ReadAll(io.LimitReader(whole(answer), 64<<10))
 	discard(answer)
+	if err != nil && (answer.StatusCode == http.StatusNotFound || errors.Is(err, context.Canceled)) {
+		// What says that something is not there must be heard to its end.
+		return fmt.Errorf("reading an answer %d: %w", answer.StatusCode, err)
+	}
+	body = withoutCredential(body, answer.Request)
 	status := &StatusError{Status: answer.StatusCode, asked: askedPause(answer.Header, time.Now())}
 	var content struct {
 		Errors []struct {
@@ -111,14 +117,26 @@ func failure(answer *http.Response) error {
 	return fault.As(kindOf(status), status)
 }
 
+// withoutCredential takes out of an answer what the request was authorized by, before the text is shortened: a part of it
+// would not be known for a secret again.
+func withoutCredential(body []byte, request *http.Request) []byte {
+	_, credential, _ := strings.Cut(request.Header.Get("Authorization"), " ")
+	if credential == "" {
+		return body
+	}
+	return bytes.ReplaceAll(body, []byte(credential), []byte("[MASKED]"))
+}
+
 func kindOf(e *StatusError) fault.Kind {
 	switch {
 	case e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden:
 		return fault.Denied
 	case e.absent():
 		return fault.NotFound
-	case e.Status == http.StatusNotFound || transientStatus(e.Status):
+	case e.Status == http.StatusNotFound || transientStatus(e.Status) || e.Status/100 == 3:
 		return fault.Unavailable
+	case e.Status/100 == 4: // a rule of the registry, or of what stands before it, which will say the same again
+		return fault.Refused
 	}
 	return fault.Unexpected
 }
@@ -184,6 +202,12 @@ type silenceError time.Duration
 
 func (e silenceError) Error() string {
 	return "nothing moved for " + time.Duration(e).String()
+}
+
+type unfinishedError time.Duration
+
+func (e unfinishedError) Error() string {
+	return "the answer was not there in whole after " + time.Duration(e).String()
 }
 
 // notARegistry is for answers that no registry gives: a log-in page, a proxy's error page, a redirect to elsewhere.

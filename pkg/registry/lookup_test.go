@@ -94,7 +94,7 @@ func TestLookupAnswersInThreeWays(t *testing.T) {
 		{"absent, without a body", faultyregistry.Status(404, ""), -1, false, 0, ""},
 		{"404 of a web site", faultyregistry.Page(404), -1, false, fault.Unavailable, "text/html"},
 		{"404 with another code", faultyregistry.Status(404, "UNSUPPORTED"), -1, false, fault.Unavailable, "UNSUPPORTED"},
-		{"400", faultyregistry.Status(400, "NAME_INVALID"), -1, false, fault.Unexpected, "400 Bad Request"},
+		{"400", faultyregistry.Status(400, "NAME_INVALID"), -1, false, fault.Refused, "400 Bad Request"},
 		{"401", faultyregistry.Status(401, "UNAUTHORIZED"), -1, false, fault.Denied, "without credentials"},
 		{"403", faultyregistry.Status(403, "DENIED"), -1, false, fault.Denied, "403 Forbidden (DENIED"},
 		{"429 for ever", faultyregistry.Status(429, "TOOMANYREQUESTS"), -1, false, fault.Unavailable, "429"},
@@ -157,9 +157,9 @@ func TestResolveOfWhatIsAbsentIsNotFound(t *testing.T) {
 
 func TestNobodyListens(t *testing.T) {
 	t.Parallel()
-	server := faultyregistry.Start(t)
-	server.Stop()
-	_, _, err := plain(t, server).Repository("deepsky/hello").Lookup(t.Context(), "1.0")
+	// The port of a server that has stopped would be another test's by now.
+	nobody := open(t, registry.Config{Address: "127.0.0.1:1", Insecure: true})
+	_, _, err := nobody.Repository("deepsky/hello").Lookup(t.Context(), "1.0")
 	if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "connecting") {
 		t.Errorf("error %v of kind %v", err, fault.KindOf(err))
 	}

@@ -79,7 +79,7 @@ func (r *Repository) put(ctx context.Context, manifest Manifest, at string) erro
 		return err
 	}
 	if answer.StatusCode < 200 || answer.StatusCode > 299 {
-		return fault.As(fault.Unexpected, r.explain(failure(answer)))
+		return r.notWritten(answer)
 	}
 	discard(answer)
 	if announced := answer.Header.Get("Docker-Content-Digest"); announced != "" && announced != manifest.Digest.String() {
@@ -106,7 +106,7 @@ func (r *Repository) lookupOnce(ctx context.Context, tagOrDigest string) (Manife
 		return Manifest{}, false, r.explain(err)
 	}
 	defer answer.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(answer.Body, largestManifest+1))
+	raw, err := io.ReadAll(io.LimitReader(whole(answer), largestManifest+1))
 	if err != nil {
 		return Manifest{}, false, err
 	}
@@ -128,17 +128,6 @@ func (r *Repository) lookupOnce(ctx context.Context, tagOrDigest string) (Manife
 	return manifest, true, nil
 }
 
-// explain adds to "not allowed" which credentials that was.
-func (r *Repository) explain(err error) error {
-	if fault.KindOf(err) != fault.Denied {
-		return err
-	}
-	if used := r.client.auth.keyring.find(r.path); !used.anonymous() {
-		return fmt.Errorf("%w, with %s", err, used.origin)
-	}
-	return fmt.Errorf("%w, without credentials: none are configured for %q", err, r.registry.host)
-}
-
 func (r *Repository) scopes(actions string) []scope {
 	return []scope{{repository: r.path, actions: actions}}
 }
@@ -154,11 +143,39 @@ var acceptedManifests = strings.Join([]string{
 type content struct {
 	SchemaVersion int               `json:"schemaVersion"`
 	MediaType     types.MediaType   `json:"mediaType"`
-	Manifests     []v1.Descriptor   `json:"manifests"`
+	Manifests     descriptors       `json:"manifests"`
 	Config        *v1.Descriptor    `json:"config"`
-	Layers        []v1.Descriptor   `json:"layers"`
-	Blobs         []v1.Descriptor   `json:"blobs"` // of the artifact manifest, a draft that some registries still hold
+	Layers        descriptors       `json:"layers"`
+	Blobs         descriptors       `json:"blobs"` // of the artifact manifest, a draft that some registries still hold
 	Annotations   map[string]string `json:"annotations"`
+}
+
+// descriptors are a manifest's, but not more than any manifest has: "[{},{},…" takes fifty times its size when it is read.
+type descriptors []v1.Descriptor
+
+const mostDescriptors = 10_000
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *descriptors) UnmarshalJSON(raw []byte) error {
+	if raw[0] != '[' {
+		return json.Unmarshal(raw, (*[]v1.Descriptor)(d)) // null, or an error
+	}
+	*d = descriptors{}
+	list := json.NewDecoder(bytes.NewReader(raw))
+	if _, err := list.Token(); err != nil {
+		return err
+	}
+	for list.More() {
+		if len(*d) == mostDescriptors {
+			return fmt.Errorf("it lists more than %d", mostDescriptors)
+		}
+		var one v1.Descriptor
+		if err := list.Decode(&one); err != nil {
+			return err
+		}
+		*d = append(*d, one)
+	}
+	return nil
 }
 
 // readManifest checks that raw is a manifest, and hashes it.

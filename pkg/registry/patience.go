@@ -15,7 +15,9 @@ type Patience struct {
 	Longest  time.Duration // longest pause of our own
 	// LongestAsked is the longest pause that a registry's Retry-After is followed for. A longer one ends the attempts.
 	LongestAsked time.Duration
-	// Silence is how long nothing may move, in either direction, before a call counts as lost.
+	// Silence is how long nothing may move, in either direction, before a call counts as lost. An answer that is short by
+	// its nature (a manifest, a token, an error) must be there in whole within it. A blob may take as long as it likes, if
+	// it moves by 1 KiB a second on the average of twenty times Silence.
 	Silence time.Duration
 }
 

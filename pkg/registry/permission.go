@@ -14,7 +14,7 @@ func (r *Repository) CheckPush(ctx context.Context) error {
 	var opened session
 	err := r.client.repeat(ctx, func() error {
 		var err error
-		opened, err = r.postUpload(ctx, "")
+		opened, err = r.postUpload(ctx, nil)
 		return err
 	})
 	if err != nil {

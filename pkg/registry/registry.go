@@ -37,6 +37,9 @@ type Config struct {
 	Patience Patience
 	// Retrying, when set, is told of every repetition, from whichever goroutine repeats.
 	Retrying func(Retry)
+	// OnSecret, when set, is told of every token that a token service gives, before the token is used: a registry may
+	// repeat it in its answers. It is called from several goroutines.
+	OnSecret func(string)
 	// Dial replaces the way to connect, where addresses must not be looked up anew. The default is net.Dialer's.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -81,6 +84,7 @@ func Open(config Config) (*Registry, error) {
 		insecure:  config.Insecure,
 		patience:  config.Patience.orDefault(),
 		retrying:  config.Retrying,
+		onSecret:  config.OnSecret,
 		transport: transport,
 		auth:      &authority{keyring: credentials, host: host},
 	}}, nil

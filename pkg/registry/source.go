@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -49,7 +50,7 @@ func (l *local) Manifest(_ context.Context, digest v1.Hash) (Manifest, error) {
 }
 
 // Blob implements Source.
-func (l *local) Blob(_ context.Context, blob v1.Descriptor) (io.ReadCloser, error) {
+func (l *local) Blob(ctx context.Context, blob v1.Descriptor) (io.ReadCloser, error) {
 	var content io.ReadCloser
 	_, err := each(l.root, func(one partial.WithRawManifest) (bool, error) {
 		image, ok := one.(v1.Image)
@@ -78,9 +79,31 @@ func (l *local) Blob(_ context.Context, blob v1.Descriptor) (io.ReadCloser, erro
 		err = fault.New(fault.NotFound, "the blob is not there")
 	}
 	if err != nil {
-		return nil, fault.New(fault.KindOf(err), "reading blob %q of the local image: %w", blob.Digest, err)
+		return nil, localError(blob, err)
 	}
-	return content, nil
+	return &localBlob{ReadCloser: content, ctx: ctx, expected: expect(blob)}, nil
+}
+
+func localError(blob v1.Descriptor, err error) error {
+	return fault.New(fault.KindOf(err), "reading blob %q of the local image: %w", blob.Digest, err)
+}
+
+// localBlob is a blob as Source promises it: its file may have changed since the image was made.
+type localBlob struct {
+	io.ReadCloser
+	ctx context.Context //nolint:containedctx // a reader's Read has no other way to get it
+	expected
+}
+
+func (b *localBlob) Read(p []byte) (int, error) {
+	if b.ctx.Err() != nil {
+		return 0, localError(b.blob, b.ctx.Err())
+	}
+	n, err := b.ReadCloser.Read(p)
+	if n, err = b.check(p[:n], err); err != nil && !errors.Is(err, io.EOF) {
+		err = localError(b.blob, err)
+	}
+	return n, err
 }
 
 type mediaTyped interface {

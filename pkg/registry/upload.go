@@ -25,7 +25,15 @@ type opener func(ctx context.Context) (io.ReadCloser, error)
 func (r *Repository) upload(
 	ctx context.Context, blob v1.Descriptor, open opener, mountFrom *Repository,
 ) (mounted bool, err error) {
-	again := false
+	again, renewed := false, false
+	attempt := func() error {
+		session, err := r.startUpload(ctx, blob, mountFrom)
+		if err != nil || session.mounted {
+			mounted = err == nil
+			return err
+		}
+		return r.sendBlob(ctx, session.location, blob, open)
+	}
 	err = r.client.repeat(ctx, func() error {
 		if again { // the attempt before may have arrived, its answer lost
 			if there, err := r.hasBlob(ctx, blob); err == nil && there {
@@ -33,12 +41,12 @@ func (r *Repository) upload(
 			}
 		}
 		again = true
-		session, err := r.startUpload(ctx, blob, mountFrom)
-		if err != nil || session.mounted {
-			mounted = err == nil
-			return err
+		err := attempt()
+		if _, stale := errors.AsType[*staleError](err); stale && !renewed && ctx.Err() == nil {
+			renewed = true
+			err = attempt()
 		}
-		return r.sendBlob(ctx, session.location, blob, open)
+		return err
 	})
 	if err != nil {
 		err = fault.At(r.client.side, fmt.Errorf("writing blob %q to %q: %w", blob.Digest, r, err))
@@ -56,18 +64,23 @@ type session struct {
 func (r *Repository) startUpload(ctx context.Context, blob v1.Descriptor, mountFrom *Repository) (session, error) {
 	if mountFrom != nil {
 		query := url.Values{"mount": {blob.Digest.String()}, "from": {mountFrom.path}}
-		started, err := r.postUpload(ctx, "?"+query.Encode(), scope{repository: mountFrom.path, actions: "pull"})
+		started, err := r.postUpload(ctx, query, scope{repository: mountFrom.path, actions: "pull"})
 		if err == nil || ctx.Err() != nil {
 			return started, err
 		}
 	}
-	return r.postUpload(ctx, "")
+	return r.postUpload(ctx, nil)
 }
 
-func (r *Repository) postUpload(ctx context.Context, query string, more ...scope) (session, error) {
+// postUpload opens a session, or with a query for that asks for a mount.
+func (r *Repository) postUpload(ctx context.Context, mount url.Values, more ...scope) (session, error) {
+	at := "/v2/" + r.path + "/blobs/uploads/"
+	if mount != nil {
+		at += "?" + mount.Encode()
+	}
 	answer, err := r.client.once(ctx, call{
 		method: http.MethodPost,
-		at:     "/v2/" + r.path + "/blobs/uploads/" + query,
+		at:     at,
 		scopes: append(r.scopes("pull,push"), more...),
 	})
 	if err != nil {
@@ -76,6 +89,9 @@ func (r *Repository) postUpload(ctx context.Context, query string, more ...scope
 	switch answer.StatusCode {
 	case http.StatusCreated:
 		discard(answer)
+		if mount == nil {
+			return session{}, notARegistry("201 to an upload that has not begun")
+		}
 		return session{mounted: true}, nil
 	case http.StatusAccepted:
 		discard(answer)
@@ -85,7 +101,7 @@ func (r *Repository) postUpload(ctx context.Context, query string, more ...scope
 		}
 		return session{location: location.String()}, nil
 	}
-	return session{}, r.explain(failure(answer))
+	return session{}, r.notWritten(answer)
 }
 
 func (r *Repository) sendBlob(ctx context.Context, location string, blob v1.Descriptor, open opener) error {
@@ -114,7 +130,7 @@ func (r *Repository) sendBlob(ctx context.Context, location string, blob v1.Desc
 		if failed != nil && ctx.Err() == nil {
 			return &otherSide{failed}
 		}
-		return err
+		return r.explain(err)
 	}
 	if answer.StatusCode < 200 || answer.StatusCode > 299 {
 		err := r.explain(failure(answer))
@@ -150,11 +166,17 @@ func (u *upstream) Read(p []byte) (int, error) {
 	if u.closed {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	n, err := u.content.Read(p)
+	n, err := u.read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		u.err = err
 	}
 	return n, err
+}
+
+// read recovers, since it is the transport's goroutine that it runs in.
+func (u *upstream) read(p []byte) (n int, err error) {
+	defer fault.Catch(&err)
+	return u.content.Read(p)
 }
 
 func (u *upstream) failed() error {

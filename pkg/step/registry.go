@@ -55,6 +55,7 @@ func (r Registry) Access(rt *Runtime, side string) (registry.Config, error) {
 		Password: r.Password.Reveal(),
 		Insecure: r.Insecure,
 		Side:     side,
+		OnSecret: func(secret string) { rt.Mask(secret) },
 	}
 	if r.Password != "" {
 		rt.Mask(r.Username + ":" + r.Password.Reveal()) // as basic authentication encodes it

@@ -71,7 +71,7 @@ func readCheckout(dir string) (checkout, source, error) {
 			"run PHASE=clone before, with the same CHECKOUT_DIR")
 	}
 	var told checkout
-	if err := json.Unmarshal(content, &told); err != nil || !fullHash.MatchString(told.Commit) || len(told.Seal) != ed25519.PublicKeySize {
+	if err := json.Unmarshal(content, &told); err != nil || !git.IsFullHash(told.Commit) || len(told.Seal) != ed25519.PublicKeySize {
 		return checkout{}, source{}, fault.WithHint(
 			fault.New(fault.Refused, "reading what PHASE=clone has left: %q is not what it writes", checkoutName),
 			"run PHASE=clone again, by the same version of this program")

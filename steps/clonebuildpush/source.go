@@ -6,14 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 
 	"dockline/pkg/fault"
 	"dockline/pkg/git"
 	"dockline/pkg/step"
 )
-
-var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
 // fetch returns the work tree: a clone, or the one that is there. What it leaves behind goes by cleanUp.
 func (r *runner) fetch(ctx context.Context, rt *step.Runtime) (from source, cleanUp func(), err error) {
@@ -75,11 +72,11 @@ func (r *runner) workTree() (source, error) {
 	switch {
 	case err == nil:
 		from.Commit = head
-		if fullHash.MatchString(r.GitRevision) && r.GitRevision != head.Hash {
+		if git.IsFullHash(r.GitRevision) && r.GitRevision != head.Hash {
 			return source{}, step.Problem("SOURCE_DIR is at commit %s, and GIT_REVISION is %s", head.Hash, r.GitRevision)
 		}
 	case fault.KindOf(err) == fault.NotFound:
-		if fullHash.MatchString(r.GitRevision) {
+		if git.IsFullHash(r.GitRevision) {
 			from.Hash = r.GitRevision
 		}
 	default:

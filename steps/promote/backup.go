@@ -31,6 +31,7 @@ func (p *promotion) backUp(ctx context.Context, replaced *registry.Manifest) err
 	if err != nil {
 		return err
 	}
+	var refused error
 	for written := false; ; written = true {
 		found, present, err := p.to.Lookup(ctx, tag)
 		switch {
@@ -41,17 +42,24 @@ func (p *promotion) backUp(ctx context.Context, replaced *registry.Manifest) err
 			return nil
 		case present:
 			return p.noBackup("the backup tag %q holds another image, %q, and is never moved", p.to.Reference(tag), found.Digest)
+		case refused != nil:
+			return p.noBackup("the registry refuses to write the backup tag %q: %w", p.to.Reference(tag), refused)
 		case written:
 			return p.noBackup("the backup tag %q was written, and is not there", p.to.Reference(tag))
 		}
-		if err := p.to.Put(ctx, *replaced, tag); err != nil {
+		switch err := p.to.Put(ctx, *replaced, tag); {
+		case registry.RefusesTag(err): // all that the tag is to hold was let in, so that it is the tag that is not
+			refused = err
+		case err != nil:
 			return fmt.Errorf("keeping the image that is replaced: %w", err)
 		}
 	}
 }
 
 func (p *promotion) noBackup(format string, args ...any) error {
-	return fault.WithHint(
-		fault.At(p.to.Side(), fault.New(fault.Refused, "keeping the image that is replaced: "+format, args...)),
-		"nothing was replaced: set BACKUP_TAG to another template, with {version} and {digest8} in it")
+	return &fault.Error{
+		Kind: fault.Refused, Side: p.to.Side(),
+		Hint: "nothing was replaced: set BACKUP_TAG to another template, with {version} and {digest8} in it",
+		Err:  fmt.Errorf("keeping the image that is replaced: "+format, args...),
+	}
 }

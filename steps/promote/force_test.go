@@ -161,3 +161,20 @@ func TestALostAnswerToTheTagsWriteIsNoFailure(t *testing.T) {
 		t.Errorf("the tag holds %q, want %q", now, s.digest)
 	}
 }
+
+func TestARegistryThatRefusesTheBackupTag(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 403, 405, 409, 412} {
+		s := newStage(t)
+		held := push(t, s.target, hello+":1.0", twoPlatforms(t, "0ld"))
+		_, backup, _ := strings.Cut(backupOf(held), ":")
+		s.target.Break("PUT /manifests/"+backup, -1, faultyregistry.Status(status, "DENIED"))
+		got := promote(t, s.with("FORCE_REPLACES", held))
+		if got.status != 3 || !strings.Contains(got.last, "refuses to write the backup tag") || !strings.Contains(got.last, "BACKUP_TAG") {
+			t.Errorf("%d: status %d, last line %q", status, got.status, got.last)
+		}
+		if holds(t, s.target, hello+":1.0") != held || len(got.results) > 0 {
+			t.Errorf("%d: the image was replaced, or results were written: %v", status, got.results)
+		}
+	}
+}

@@ -39,6 +39,7 @@ func TestGuard(t *testing.T) {
 		unknown("401", faultyregistry.Status(401, "UNAUTHORIZED"), 5, "401 Unauthorized"),
 		unknown("403", faultyregistry.Status(403, "DENIED"), 5, "403 Forbidden"),
 		unknown("404 of a web site", faultyregistry.Page(404), 6, "not a registry's"),
+		unknown("404 that breaks off", faultyregistry.BrokenOff(404), 6, "losing the connection"),
 		unknown("429 for ever", faultyregistry.RetryAfter(429, 0), 6, "429 Too Many Requests"),
 		unknown("429 with a Retry-After that is too long", faultyregistry.RetryAfter(429, 900), 6, "15m0s"),
 		unknown("500", faultyregistry.Status(500, "UNKNOWN"), 6, "500 Internal Server Error"),

@@ -184,26 +184,21 @@ func (p *promotion) refusedToOverwrite(ctx context.Context, held *registry.Manif
 	if err != nil {
 		return cause
 	}
-	switch registry.StatusOf(cause) {
-	case 400, 403, 405, 409, 412:
-	default:
-		if present && now.Digest == p.image.Digest {
-			return nil
-		}
-		return cause
-	}
 	switch {
 	case present && now.Digest == p.image.Digest:
 		return nil
-	case !present:
+	case !present || !registry.RefusesTag(cause):
 		return cause
 	case held == nil:
 		return p.lostRace(now.Digest, "meanwhile")
 	}
-	refusal := fault.At(p.to.Side(), fault.New(fault.Refused,
-		"replacing %q: the registry refuses to overwrite the tag, which still holds %q; that image is also kept as %q: %w",
-		p.report.Target, now.Digest, p.report.Backup, cause))
-	return fault.WithHint(refusal, "tags are immutable or protected there: lift that for this tag, or promote it as another RELEASE_VERSION")
+	return &fault.Error{
+		Kind: fault.Refused, Side: p.to.Side(),
+		Hint: "tags are immutable or protected there: lift that for this tag, or promote it as another RELEASE_VERSION",
+		Err: fmt.Errorf(
+			"replacing %q: the registry refuses to overwrite the tag, which still holds %q; that image is also kept as %q: %w",
+			p.report.Target, now.Digest, p.report.Backup, cause),
+	}
 }
 
 // check reads the tag back: the registry has the last word on what it holds.

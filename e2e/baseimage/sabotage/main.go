@@ -23,7 +23,9 @@ func main() {
 	case "daemon":
 		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			rewrite()
-			_ = os.WriteFile(filepath.Join(results, "heartbeat"), []byte("alive"), 0o600)
+			// By rename: its end may come between the two steps of a write.
+			_ = os.WriteFile(filepath.Join(results, "heartbeat.new"), []byte("alive"), 0o600)
+			_ = os.Rename(filepath.Join(results, "heartbeat.new"), filepath.Join(results, "heartbeat"))
 		}
 	default:
 		rewrite()
