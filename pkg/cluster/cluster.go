@@ -69,9 +69,11 @@ func Connect(config Config) (*Cluster, error) {
 	if err != nil {
 		return nil, fault.At(Side, fault.New(fault.Configuration, "reading the cluster's settings: %w", err))
 	}
-	cluster.watcher, err = dynamic.NewForConfigAndClient(settings, client)
+	watching := *client // a copy: without settings of its own it is http.DefaultClient
+	watching.CheckRedirect = checkRedirect
+	cluster.watcher, err = dynamic.NewForConfigAndClient(settings, &watching)
 	if err == nil {
-		limited := *client
+		limited := watching
 		limited.Timeout = patience.Silence
 		cluster.client, err = dynamic.NewForConfigAndClient(settings, &limited)
 	}

@@ -145,6 +145,70 @@ func TestConnections(t *testing.T) {
 	}
 }
 
+// TestRedirectsDoNotCarryTheToken has an API that sends its callers elsewhere, as a log-in page in front of it does.
+func TestRedirectsDoNotCarryTheToken(t *testing.T) {
+	t.Parallel()
+	var heard atomic.Value // what the other host was sent
+	heard.Store("")
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		heard.Store(r.Method + " " + r.URL.Path + " " + r.Header.Get("Authorization"))
+	}))
+	t.Cleanup(other.Close)
+	var calls atomic.Int32
+	var status int
+	var to string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		calls.Add(1)
+		if strings.HasPrefix(r.URL.Path, "/here/") {
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(map[string]any{"apiVersion": "example.com/v1", "kind": "Thing", "metadata": map[string]any{"name": "x"}})
+			return
+		}
+		http.Redirect(w, r, to, status)
+	}))
+	t.Cleanup(server.Close)
+	object := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "example.com/v1", "kind": "Thing", "metadata": map[string]any{"name": "x"}}}
+	for _, row := range []struct {
+		name   string
+		status int
+		to     string
+		write  bool
+		kind   fault.Kind // 0: it is followed
+		says   string
+	}{
+		{"to another host", 302, other.URL + "/login?state=x", false, fault.Unavailable, "it redirects to " + other.URL + ","},
+		{"a write to another host", 307, other.URL + "/login", true, fault.Unavailable, "it redirects to " + other.URL},
+		{"to another scheme", 302, "https" + strings.TrimPrefix(server.URL, "http"), false, fault.Unavailable, "it redirects to https://"},
+		{"a write that would become a read", 302, "/here/login", true, fault.Unavailable, "it redirects to " + server.URL},
+		{"round and round", 302, "/apis/again", false, fault.Unavailable, "it redirects to"},
+		{"within the API", 302, "/here/x", false, 0, ""},
+	} {
+		status, to = row.status, row.to
+		calls.Store(0)
+		c := connect(t, cluster.Config{Server: server.URL, Token: "t0ken"})
+		_, err := c.Get(t.Context(), things, "dev", "x")
+		if row.write {
+			calls.Store(0)
+			_, err = c.Update(t.Context(), things, "dev", object)
+		}
+		switch {
+		case row.kind == 0 && err != nil:
+			t.Errorf("%s: %v", row.name, err)
+		case row.kind != 0 && (fault.KindOf(err) != row.kind || fault.SideOf(err) != cluster.Side || !strings.Contains(err.Error(), row.says)):
+			t.Errorf("%s: %v (%s)", row.name, err, fault.KindOf(err))
+		}
+		if err != nil && strings.Contains(err.Error(), "state=") {
+			t.Errorf("%s: the address is told with its query: %v", row.name, err)
+		}
+		if row.kind != 0 && row.name != "round and round" && calls.Load() != 1 {
+			t.Errorf("%s: %d calls, and another one cannot help", row.name, calls.Load())
+		}
+	}
+	if heard.Load() != "" {
+		t.Errorf("the other host was sent %q", heard.Load())
+	}
+}
+
 // TestAwaitSurvivesDroppedWatches serves watches that end after each event, then are refused, then work.
 func TestAwaitSurvivesDroppedWatches(t *testing.T) {
 	t.Parallel()

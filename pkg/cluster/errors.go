@@ -52,13 +52,16 @@ func temporary(err error) bool {
 		code := status.Status().Code
 		return code == http.StatusTooManyRequests || code >= http.StatusInternalServerError
 	}
-	return !untrusted(err)
+	return !untrusted(err) && !errors.As(err, new(*redirectError))
 }
 
 // explain gives the API's answer a kind and keeps its words.
 func (c *Cluster) explain(doing string, attempts int, err error) error {
 	kind := fault.Unexpected
+	var redirect *redirectError
 	switch {
+	case errors.As(err, &redirect):
+		kind, err = fault.Unavailable, fmt.Errorf("connecting to %s: %w", c.server, redirect)
 	case apierrors.IsUnauthorized(err):
 		kind = fault.Denied
 		err = fmt.Errorf("the cluster refuses the credentials: %w", err)
