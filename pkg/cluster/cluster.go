@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/dynamic"
@@ -37,12 +36,15 @@ type Config struct {
 	Warn func(text string)
 	// Patience says how often and how long to try. The zero value is [DefaultPatience].
 	Patience Patience
+	// Retrying, when set, is told of every repetition.
+	Retrying func(Retry)
 }
 
 // Cluster is one cluster with the credentials of one user. It is safe for concurrent use.
 type Cluster struct {
 	server   string
 	patience Patience
+	retrying func(Retry)
 	client   dynamic.Interface
 	watcher  dynamic.Interface // without a limit on how long an answer may take
 }
@@ -63,7 +65,7 @@ func Connect(config Config) (*Cluster, error) {
 	settings.WarningHandler = warnings(config.Warn)
 	settings.ContentConfig = rest.ContentConfig{ContentType: "application/json", AcceptContentTypes: "application/json"}
 	patience := config.Patience.orDefault()
-	cluster := &Cluster{server: settings.Host, patience: patience}
+	cluster := &Cluster{server: settings.Host, patience: patience, retrying: config.Retrying}
 
 	client, err := rest.HTTPClientFor(settings)
 	if err != nil {
@@ -71,6 +73,7 @@ func Connect(config Config) (*Cluster, error) {
 	}
 	watching := *client // a copy: without settings of its own it is http.DefaultClient
 	watching.CheckRedirect = checkRedirect
+	watching.Transport = once{watching.Transport}
 	cluster.watcher, err = dynamic.NewForConfigAndClient(settings, &watching)
 	if err == nil {
 		limited := watching
@@ -82,9 +85,6 @@ func Connect(config Config) (*Cluster, error) {
 	}
 	return cluster, nil
 }
-
-// Server returns the API's address.
-func (c *Cluster) Server() string { return c.server }
 
 // Patience returns how often and how long calls are tried.
 func (c *Cluster) Patience() Patience { return c.patience }
@@ -133,25 +133,4 @@ func (w warnings) HandleWarningHeader(code int, _ string, text string) {
 	if w != nil && code == 299 && text != "" {
 		w(text)
 	}
-}
-
-// Patience says how long an answer is waited for, and how often and how soon a call is repeated.
-type Patience struct {
-	Attempts int           // calls in all, the first included
-	First    time.Duration // pause before the second call; it doubles from there on
-	Longest  time.Duration // longest pause
-	Silence  time.Duration // longest wait for one answer
-	Poll     time.Duration // pause between two looks where the API offers no watch
-}
-
-// DefaultPatience sees an API server through a restart: about 15 seconds of pauses in all.
-var DefaultPatience = Patience{
-	Attempts: 6, First: 500 * time.Millisecond, Longest: 8 * time.Second, Silence: 30 * time.Second, Poll: 2 * time.Second,
-}
-
-func (p Patience) orDefault() Patience {
-	if p == (Patience{}) {
-		return DefaultPatience
-	}
-	return p
 }

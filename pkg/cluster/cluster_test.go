@@ -24,7 +24,7 @@ import (
 
 var (
 	impatient = cluster.Patience{
-		Attempts: 3, First: time.Millisecond, Longest: 2 * time.Millisecond, Silence: 2 * time.Second, Poll: time.Millisecond,
+		Attempts: 3, First: time.Millisecond, Longest: 2 * time.Millisecond, LongestAsked: 2 * time.Second, Silence: 2 * time.Second, Poll: time.Millisecond,
 	}
 	things = cluster.Resource{Group: "example.com", Version: "v1", Plural: "things", Kind: "Thing"}
 )
@@ -206,6 +206,60 @@ func TestRedirectsDoNotCarryTheToken(t *testing.T) {
 	}
 	if heard.Load() != "" {
 		t.Errorf("the other host was sent %q", heard.Load())
+	}
+}
+
+// TestItsOwnPatienceIsTheOnlyOne has an API that asks for pauses, or drops connections, which client-go would obey and
+// repeat by itself, and counts the calls that arrive and the pauses that are told.
+func TestItsOwnPatienceIsTheOnlyOne(t *testing.T) {
+	t.Parallel()
+	busy := func(after string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Retry-After", after)
+			status(429, "TooManyRequests", "slow down")(w, r)
+		}
+	}
+	for _, row := range []struct {
+		name   string
+		answer http.HandlerFunc
+		calls  int32
+		wait   time.Duration // the longest that is told
+		says   string
+	}{
+		{"an hour is too long", busy("3600"), 1, 0, "it asks to wait for 1h0m0s"},
+		{"an hour in the answer's body", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(429)
+			_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"TooManyRequests","message":"slow down","code":429,"details":{"retryAfterSeconds":3600}}`))
+		}, 1, 0, "it asks to wait for 1h0m0s"},
+		{"a second is waited for", busy("1"), 3, time.Second, "slow down"},
+		{"no wish", busy("0"), 3, 2 * time.Millisecond, "slow down"},
+		{"the connection breaks off", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+			3, 2 * time.Millisecond, "broke off"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			var calls atomic.Int32
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				calls.Add(1)
+				row.answer(w, r)
+			}))
+			t.Cleanup(server.Close)
+			var told []cluster.Retry
+			c := connect(t, cluster.Config{Server: server.URL, Token: "t", Retrying: func(r cluster.Retry) { told = append(told, r) }})
+			_, err := c.Get(t.Context(), things, "dev", "x")
+			if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), row.says) {
+				t.Errorf("%v (%s)", err, fault.KindOf(err))
+			}
+			if calls.Load() != row.calls || len(told) != int(row.calls)-1 {
+				t.Errorf("%d calls (want %d), told of %+v", calls.Load(), row.calls, told)
+			}
+			for i, again := range told {
+				if again.Attempt != i+2 || again.Of != 3 || again.Wait > row.wait || again.Err == nil {
+					t.Errorf("told of %+v", again)
+				}
+			}
+		})
 	}
 }
 
