@@ -30,7 +30,11 @@ func Parse(text string) (Image, error) {
 
 // ParseName reads CODE/NAME or CODE/NAME:VERSION. Its errors are of kind fault.Configuration.
 func ParseName(text string) (Image, error) {
-	if strings.Contains(text, "@") {
+	if before, after, found := strings.Cut(text, "@"); found {
+		if strings.Contains(after, "@") || !digestGrammar.MatchString(after) || !strings.Contains(before, "/") {
+			// What stands there may be a password: it is not repeated.
+			return Image{}, fault.New(fault.Configuration, "reading the image: an account (before an \"@\") does not belong into its name")
+		}
 		return Image{}, invalid(text, "a digest does not belong into an image name")
 	}
 	name, version, versioned := strings.Cut(text, ":")
@@ -80,6 +84,8 @@ func CheckVersion(version string) error {
 var (
 	nameGrammar = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
 	tagGrammar  = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+
+	digestGrammar = regexp.MustCompile(`^[a-z0-9]+:[a-f0-9]+$`) // as far as it tells a digest from a host
 )
 
 const longestName = 255

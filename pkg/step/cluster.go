@@ -1,5 +1,7 @@
 package step
 
+import "strings"
+
 // Cluster says how to reach the Kubernetes or OpenShift API. With none of it set, a pod's own ServiceAccount is used.
 type Cluster struct {
 	// Path of a kubeconfig file; its current context is used. Excludes KUBE_SERVER.
@@ -15,6 +17,8 @@ type Cluster struct {
 // Validate returns the conflicts between the variables.
 func (c Cluster) Validate() error {
 	switch {
+	case strings.Contains(c.Server, "@"):
+		return Problem("KUBE_SERVER is an address without an account: the account's token belongs into KUBE_TOKEN")
 	case c.Kubeconfig != "" && c.Server != "":
 		return Problem("KUBECONFIG and KUBE_SERVER are both set: set one of them")
 	case c.Server != "" && c.Token == "":

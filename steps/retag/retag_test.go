@@ -189,6 +189,8 @@ func TestEndings(t *testing.T) {
 		{"goes back", func(c *fakecluster.Cluster) { c.Tag("hello-app", "dev", v11) }, []string{"ROLLBACK=true"},
 			0, "", "hello-app@" + d10},
 		{"nothing to go back to", nil, []string{"ROLLBACK=true"}, 4, "no earlier image", v10},
+		{"an account in the API's address", nil, append(move, "KUBE_SERVER=https://bad-token@cluster.test"), 2, "KUBE_SERVER is an address", v10},
+		{"an account in the image", nil, []string{"IMAGE=me:bad-token@host/a/b:1"}, 2, "IMAGE: reading the image", v10},
 		{"nothing is configured right", nil, []string{"IMAGE=", "IMPORT_MODE=x", "DIGEST=y"}, 2, "IMPORT_MODE", v10},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -31,7 +31,7 @@ const poll = 2 * time.Second
 // Run describes the environment and judges it, once or, with TIMEOUT, until it is right.
 func (c *Config) Run(parent context.Context, rt *step.Runtime) (step.Outcome, error) {
 	r := &run{Config: c, rt: rt, report: Report{
-		Namespace: c.Namespace, StreamTag: c.StreamTag, ExpectImage: c.ExpectImage, URL: c.URL, Verdict: unknown,
+		Namespace: c.Namespace, StreamTag: c.StreamTag, ExpectImage: c.ExpectImage, URL: c.shownURL(), Verdict: unknown,
 	}}
 	err := r.do(parent)
 	r.report.Time = time.Now().UTC()
@@ -107,7 +107,7 @@ func (r *run) mayChange(err error) bool {
 // look describes and judges the environment once, into the report.
 func (r *run) look(ctx context.Context) error {
 	report := Report{
-		Namespace: r.Namespace, StreamTag: r.StreamTag, ExpectImage: r.ExpectImage, URL: r.URL, Verdict: unknown,
+		Namespace: r.Namespace, StreamTag: r.StreamTag, ExpectImage: r.ExpectImage, URL: r.shownURL(), Verdict: unknown,
 		Digest: r.report.Digest, ExpectDigest: r.wanted, Checks: r.report.Checks,
 	}
 	if err := r.expect(ctx); err != nil {

@@ -182,6 +182,43 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// TestSecretsInTheAddress has a page's address with what must not show: in the log, the table or a report.
+func TestSecretsInTheAddress(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name, url string
+		stop      bool
+		status    int
+		last      string
+	}{
+		{"an account", "http://S3CRETtoken@HOST/", false, 2, "URL holds an account"},
+		{"an account with a password", "http://me:S3CRETpassword@HOST/", false, 2, "URL holds an account"},
+		{"an account that does not parse", "http://me:S3CRET%zz@HOST/", false, 2, "URL is no address"},
+		{"a parameter", "http://HOST/x?t=S3CRETtoken", false, 8, "answers 404"},
+		{"a parameter, and nobody answers", "http://HOST/x?t=S3CRETtoken", true, 8, "connection refused"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			if row.stop {
+				w.page.Close()
+			}
+			got := w.run(t, "URL="+strings.ReplaceAll(row.url, "HOST", strings.TrimPrefix(w.page.URL, "http://")))
+			if got.status != row.status || !strings.Contains(got.last, row.last) {
+				t.Errorf("exit status %d, want %d; the last line must say %q:\n%s", got.status, row.status, row.last, got.log)
+			}
+			said := got.log + got.said
+			for _, name := range []string{"verify.json", "verify.xml", "verify.html"} {
+				content, _ := os.ReadFile(filepath.Join(got.reports, name))
+				said += string(content)
+			}
+			if strings.Contains(said, "S3CRET") {
+				t.Errorf("the secret shows in\n%s", said)
+			}
+		})
+	}
+}
+
 func TestWaitsUntilRight(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
