@@ -24,10 +24,15 @@ func Main(p Program) {
 }
 
 // Run runs a step program with this environment ("NAME=value" each), and returns its exit status. Everything that it
-// writes to stdout and stderr is masked.
-func Run(ctx context.Context, p Program, args, environment []string, stdout, stderr io.Writer) int {
+// writes to stdout and stderr is masked, and a crash too ends in one clear line and status 1.
+func Run(ctx context.Context, p Program, args, environment []string, stdout, stderr io.Writer) (status int) {
 	r := newRun(p, environment, stdout, stderr)
 	defer r.flush()
+	defer func() {
+		if crash := recover(); crash != nil {
+			status = r.say(endingOf(ctx, r.crashed(crash)))
+		}
+	}()
 	if len(args) > 0 {
 		return r.flag(args)
 	}
@@ -62,6 +67,7 @@ func newRun(p Program, environment []string, stdout, stderr io.Writer) *run {
 		masker: masker,
 		files:  new([]string),
 	}
+	r.rt.Log = newLog(r.stderr, &r.common, p.Name) // until the configuration is read
 	r.loader = loader{environment: values, runtime: r.rt}
 	return r
 }
@@ -104,16 +110,18 @@ func (r *run) configure() error {
 }
 
 func (r *run) run(ctx context.Context) int {
-	err := r.configure()
+	err := r.guarded(r.configure)
 	for _, warning := range r.loader.warnings {
 		r.rt.Log.Warn().Msg(warning)
 	}
+	// What an earlier run left must not pass for this one's, least of all when this one comes to nothing.
+	err = errors.Join(err, removeStale(&r.common, r.program))
 	var outcome Outcome
 	if err == nil {
-		err = removeStale(&r.common, r.program.Results)
-	}
-	if err == nil {
-		outcome, err = r.work(ctx)
+		err = r.guarded(func() (err error) {
+			outcome, err = r.program.Step.Run(ctx, r.rt)
+			return err
+		})
 	}
 	results := outcome.Results
 	if err != nil {
@@ -133,15 +141,19 @@ func (r *run) run(ctx context.Context) int {
 	return r.say(end)
 }
 
-// work runs the step under a recover, so that a crash too ends in one clear line and status 1.
-func (r *run) work(ctx context.Context) (outcome Outcome, err error) {
+// guarded turns a crash of f into its error, so that what is due after it is still done.
+func (r *run) guarded(f func() error) (err error) {
 	defer func() {
 		if crash := recover(); crash != nil {
-			r.rt.Log.Debug().Bytes("stack", debug.Stack()).Msg("crashed")
-			err = fault.New(fault.Unexpected, "crashed: %v", crash)
+			err = r.crashed(crash)
 		}
 	}()
-	return r.program.Step.Run(ctx, r.rt)
+	return f()
+}
+
+func (r *run) crashed(crash any) error {
+	r.rt.Log.Debug().Bytes("stack", debug.Stack()).Msg("crashed")
+	return fault.New(fault.Unexpected, "crashed: %v", crash)
 }
 
 func (r *run) report(end ending, outcome Outcome, results []Result) report {

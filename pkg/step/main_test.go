@@ -43,10 +43,19 @@ type sample struct {
 	Secrets  map[string]Secret `env:"BUILD_SECRET_*"`
 	Target   Registry          `env:", prefix=TARGET_"`
 
-	run func(context.Context, *Runtime) (Outcome, error)
+	run      func(context.Context, *Runtime) (Outcome, error)
+	validate func() error
+	reports  []string
 }
 
-func (s *sample) Validate() error { return nil }
+func (s *sample) Validate() error {
+	if s.validate == nil {
+		return nil
+	}
+	return s.validate()
+}
+
+func (s *sample) Reports() []string { return s.reports }
 
 func (s *sample) Run(ctx context.Context, rt *Runtime) (Outcome, error) {
 	if s.run == nil {
@@ -254,6 +263,84 @@ func TestResultsAndReport(t *testing.T) {
 		})
 	}
 }
+
+// TestNothingOfAnEarlierRunStays has runs that come to nothing where an earlier one left its results.
+func TestNothingOfAnEarlierRunStays(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		sample sample
+		with   []string
+		args   []string
+		status int
+		stays  bool
+	}{
+		"nothing is configured":  {status: 2},
+		"a variable is no value": {with: []string{"IMAGE=a", "FORCE=maybe"}, status: 2},
+		"REQUIRE does not hold":  {with: []string{"IMAGE=a", "REQUIRE=DIGEST"}, status: 2},
+		"the step fails": {sample: sample{run: func(context.Context, *Runtime) (Outcome, error) {
+			return Outcome{}, fault.New(fault.Denied, "no")
+		}}, with: []string{"IMAGE=a"}, status: 5},
+		"validating crashes": {sample: sample{validate: func() error { panic("boom") }}, with: []string{"IMAGE=a"}, status: 1},
+		"the step crashes": {sample: sample{run: func(context.Context, *Runtime) (Outcome, error) { panic("boom") }},
+			with: []string{"IMAGE=a"}, status: 1},
+		"nothing is run": {args: []string{"--print-config"}, with: []string{"IMAGE=a"}, status: 0, stays: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			var left []string
+			for _, file := range []string{"VERDICT", "DIGEST", "d.env", "own.html"} {
+				left = append(left, filepath.Join(dir, file))
+				if err := os.WriteFile(filepath.Join(dir, file), []byte("VERDICT=right"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			row.sample.reports = []string{filepath.Join(dir, "own.html")}
+			status, _, stderr := try(t, &row.sample, row.args, append(row.with, "RESULTS_DIR="+dir, "DOTENV_FILE="+filepath.Join(dir, "d.env"))...)
+			if status != row.status {
+				t.Errorf("exit status %d, want %d: %s", status, row.status, stderr)
+			}
+			for _, path := range left {
+				if _, err := os.Lstat(path); (err == nil) != row.stays {
+					t.Errorf("%s: %v", filepath.Base(path), err)
+				}
+			}
+		})
+	}
+	folder := t.TempDir()
+	status, _, stderr := try(t, &sample{}, nil, "IMAGE=a", "DOTENV_FILE="+folder)
+	if _, err := os.Stat(folder); err != nil || status != 2 || !strings.Contains(lastLine(stderr), "it is a folder") {
+		t.Errorf("a folder instead of a file: exit status %d, %v\n%s", status, err, stderr)
+	}
+}
+
+// TestCrashesAreTold has a crash in each place: none may end in a raw trace, nor tell a secret.
+func TestCrashesAreTold(t *testing.T) {
+	t.Parallel()
+	boom := func() error { panic("boom with hunter22") }
+	for name, row := range map[string]struct {
+		sample sample
+		args   []string
+	}{
+		"while validating":     {sample{validate: boom}, nil},
+		"while being shown":    {sample{validate: boom}, []string{"--print-config"}},
+		"while running":        {sample{run: func(context.Context, *Runtime) (Outcome, error) { return Outcome{}, boom() }}, nil},
+		"while being reported": {sample{run: func(context.Context, *Runtime) (Outcome, error) { return Outcome{Report: crashing{}}, nil }}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			status, _, stderr := try(t, &row.sample, row.args, "IMAGE=a", "GIT_PASSWORD=hunter22", "REPORT_FILE="+filepath.Join(t.TempDir(), "r"))
+			if status != 1 || !strings.HasPrefix(lastLine(stderr), "sample: unexpected: crashed: boom with [MASKED]") || strings.Contains(stderr, "goroutine") {
+				t.Errorf("exit status %d:\n%s", status, stderr)
+			}
+		})
+	}
+}
+
+// crashing is a report that cannot be written.
+type crashing struct{}
+
+func (crashing) MarshalText() ([]byte, error) { panic("boom with hunter22") }
 
 func TestResultsThatCannotBeHandedOn(t *testing.T) {
 	t.Parallel()

@@ -20,6 +20,12 @@ type Step interface {
 	Run(ctx context.Context, rt *Runtime) (Outcome, error)
 }
 
+// Reporter is a Step that writes reports of its own, beside those that every step has.
+type Reporter interface {
+	// Reports returns their paths. Like results, files of these names are removed before the work begins.
+	Reports() []string
+}
+
 // Program describes one step program.
 type Program struct {
 	Name    string   // as it is called: "promote"

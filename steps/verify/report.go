@@ -112,7 +112,24 @@ func (r Report) table(to io.Writer) {
 	_ = w.Flush()
 }
 
-// write writes the reports into a folder: a page for people, JUnit for CI systems, and JSON.
+// The reports: for programs, for CI systems (JUnit), and for people.
+const (
+	jsonReport  = "verify.json"
+	junitReport = "verify.xml"
+	pageReport  = "verify.html"
+)
+
+// Reports implements step.Reporter.
+func (c *Config) Reports() []string {
+	if c.ReportDir == "" {
+		return nil
+	}
+	return []string{
+		filepath.Join(c.ReportDir, jsonReport), filepath.Join(c.ReportDir, junitReport), filepath.Join(c.ReportDir, pageReport),
+	}
+}
+
+// write writes the reports into a folder.
 func (r Report) write(rt *step.Runtime, dir string) error {
 	document, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
@@ -127,9 +144,9 @@ func (r Report) write(rt *step.Runtime, dir string) error {
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	return errors.Join(
-		rt.WriteReport(filepath.Join(dir, "verify.json"), append(document, '\n')),
-		rt.WriteReport(filepath.Join(dir, "verify.xml"), junit),
-		rt.WriteReport(filepath.Join(dir, "verify.html"), page),
+		rt.WriteReport(filepath.Join(dir, jsonReport), append(document, '\n')),
+		rt.WriteReport(filepath.Join(dir, junitReport), junit),
+		rt.WriteReport(filepath.Join(dir, pageReport), page),
 	)
 }
 

@@ -219,6 +219,28 @@ func TestSecretsInTheAddress(t *testing.T) {
 	}
 }
 
+func TestNoVerdictOfAnEarlierRunStays(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	files := []string{"VERDICT", "verify.env", "verify.json", "verify.xml", "verify.html"}
+	for _, name := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("VERDICT=right"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var log bytes.Buffer
+	status := step.Run(t.Context(), verify.Program(), nil,
+		[]string{"RESULTS_DIR=" + dir, "REPORT_DIR=" + dir, "DOTENV_FILE=" + filepath.Join(dir, "verify.env")}, &log, &log)
+	if status != 2 {
+		t.Errorf("exit status %d:\n%s", status, &log)
+	}
+	for _, name := range files {
+		if content, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s still says %q", name, content)
+		}
+	}
+}
+
 func TestWaitsUntilRight(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
