@@ -35,7 +35,11 @@ func (r *run) judge(ctx context.Context, report *Report) error {
 	}
 	report.Checks = append(report.Checks, checkTemplates(report), checkPods(report))
 	if r.URL != "" {
-		report.Checks = append(report.Checks, r.checkPage(ctx))
+		check, err := r.checkPage(ctx)
+		if err != nil {
+			return err
+		}
+		report.Checks = append(report.Checks, check)
 	}
 	return nil
 }
@@ -109,7 +113,7 @@ func (r *run) checkSource(ctx context.Context, report *Report) (Check, error) {
 	}
 	if err != nil {
 		check.Found = err.Error()
-		if r.judges() {
+		if r.judges() || ctx.Err() != nil {
 			return check, err
 		}
 		return check, nil

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"dockline/pkg/cluster"
 	"dockline/pkg/step"
 )
 
@@ -19,7 +20,16 @@ const (
 )
 
 // checkPage fetches URL once. That nobody answers is a finding like a wrong answer: it says nothing about this program.
-func (r *run) checkPage(ctx context.Context) Check {
+// The end of ctx is none: an error is returned then.
+func (r *run) checkPage(ctx context.Context) (Check, error) {
+	check := r.fetchPage(ctx)
+	if check.Status == failed && ctx.Err() != nil {
+		return check, fmt.Errorf("fetching %s: %w", r.shownURL(), cluster.Ended(ctx))
+	}
+	return check, nil
+}
+
+func (r *run) fetchPage(ctx context.Context) Check {
 	check := Check{Name: "page", Expected: fmt.Sprintf("%s answers %d", r.shownURL(), r.ExpectStatus), Status: failed}
 	if r.ExpectText != "" {
 		check.Expected += fmt.Sprintf(" and says %q", r.ExpectText)

@@ -34,6 +34,9 @@ func (c *Config) Run(parent context.Context, rt *step.Runtime) (step.Outcome, er
 		Namespace: c.Namespace, StreamTag: c.StreamTag, ExpectImage: c.ExpectImage, URL: c.shownURL(), Verdict: unknown,
 	}}
 	err := r.do(parent)
+	if err != nil && parent.Err() != nil {
+		r.report.Verdict = unknown // what an earlier look found is not what this run came to
+	}
 	r.report.Time = time.Now().UTC()
 	if err != nil {
 		r.report.Error = rt.Masked(err.Error())
@@ -74,21 +77,25 @@ func (r *run) do(parent context.Context) (err error) {
 		return "waiting until the environment is right: " + problems
 	})
 	defer done()
+	var finding error // of the last look that was not broken off
 	for {
 		err := r.look(ctx)
 		r.problems.Store(r.report.problems())
 		switch {
+		case err != nil && ctx.Err() != nil && finding != nil:
+			err = finding
 		case err == nil && r.report.Verdict != wrong:
 			return nil
 		case err == nil:
 			err = fault.WithHint(fault.New(fault.Wrong, "verifying %s/%s: %s", r.Namespace, r.StreamTag, r.report.problems()),
 				"The report tells all that was checked.")
-		case ctx.Err() == nil && !r.mayChange(err):
+		case !r.mayChange(err) && ctx.Err() == nil:
 			return err
 		}
 		if r.Timeout <= 0 || !r.judges() {
-			return err
+			return ended(err)
 		}
+		finding = err
 		if cluster.Sleep(ctx, poll) != nil {
 			if parent.Err() != nil {
 				return fmt.Errorf("verifying %s/%s: %w", r.Namespace, r.StreamTag, cluster.Ended(parent))

@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -238,6 +240,47 @@ func TestNoVerdictOfAnEarlierRunStays(t *testing.T) {
 		if content, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
 			t.Errorf("%s still says %q", name, content)
 		}
+	}
+}
+
+// TestALookThatIsBrokenOffFindsNothing ends a run, by a signal or by TIMEOUT, while the page is being fetched. It is not
+// parallel: the signal is for all runs in this process.
+func TestALookThatIsBrokenOffFindsNothing(t *testing.T) {
+	for _, row := range []struct {
+		name      string
+		answers   int32 // that come before one that does not
+		terminate bool
+		timeout   string
+		status    int
+		verdict   string
+		last      string
+	}{
+		{"terminated in the only look", 0, true, "", 143, "unknown", "interrupted: terminated (SIGTERM)"},
+		{"terminated in the first look", 0, true, "30s", 143, "unknown", "interrupted: terminated (SIGTERM)"},
+		{"terminated in a later look", 1, true, "30s", 143, "unknown", "interrupted: terminated (SIGTERM)"},
+		{"out of time in the first look", 0, false, "1s", 7, "unknown", "TIMEOUT=1s is over"},
+		{"out of time in a later look", 1, false, "3s", 7, "wrong", `version 1.0</h1>" instead of "version 1.1"`},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t)
+			var calls atomic.Int32
+			page := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				if calls.Add(1) <= row.answers {
+					_, _ = fmt.Fprintf(rw, "<h1>version 1.0</h1>")
+					return
+				}
+				if row.terminate {
+					_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
+				}
+				<-r.Context().Done()
+			}))
+			t.Cleanup(page.Close)
+			got := w.run(t, "URL="+page.URL, "EXPECT_TEXT=version 1.1", "TIMEOUT="+row.timeout)
+			if got.status != row.status || got.verdict != row.verdict || !strings.Contains(got.last, row.last) {
+				t.Errorf("exit status %d (want %d), VERDICT %q (want %q), and the last line must say %q:\n%s",
+					got.status, row.status, got.verdict, row.verdict, row.last, got.log)
+			}
+		})
 	}
 }
 
