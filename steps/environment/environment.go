@@ -39,6 +39,9 @@ func Open(rt *step.Runtime, settings step.Cluster, namespace, streamTag string) 
 	config := cluster.Config{
 		Kubeconfig: settings.Kubeconfig, Server: settings.Server, Token: settings.Token.Reveal(),
 		Warn: func(text string) { rt.Log.Warn().Msg("the cluster warns: " + text) },
+		Retrying: func(again cluster.Retry) {
+			rt.TryingAgain(cluster.Side, again.Attempt, again.Of, again.Wait, again.Err)
+		},
 	}
 	if settings.CAFile != "" {
 		if config.CA, err = os.ReadFile(settings.CAFile); err != nil {
@@ -54,31 +57,17 @@ func Open(rt *step.Runtime, settings step.Cluster, namespace, streamTag string) 
 	}, nil
 }
 
-// OpenRegistry returns the repository of an image name in the registry of the settings.
-func OpenRegistry(rt *step.Runtime, settings step.Registry, name string) (*registry.Repository, error) {
-	access, err := settings.Access(rt, "registry")
+// Same tells whether two digests mean one image: they are equal, or got is one of the images of the index wanted, which
+// are asked for only where that is needed. That they cannot be told is an error, and never "another image".
+func Same(wanted, got string, children func() ([]string, error)) (bool, error) {
+	if wanted == got || got == "" {
+		return wanted == got, nil
+	}
+	known, err := children()
 	if err != nil {
-		return nil, err
+		return false, fmt.Errorf("looking for %s in %s: %w", Short(got), Short(wanted), err)
 	}
-	opened, err := registry.Open(access)
-	if err != nil {
-		return nil, err
-	}
-	return opened.Repository(name), nil
-}
-
-// Same tells whether two digests mean one image: they are equal, or got is one of the images of the index wanted.
-// children are those of wanted, where they are known; else the registry, which may be nil, is asked.
-func Same(ctx context.Context, repository *registry.Repository, wanted, got string, children []string) bool {
-	if wanted == got || slices.Contains(children, got) {
-		return true
-	}
-	hash, err := v1.NewHash(wanted)
-	if repository == nil || err != nil || len(children) > 0 || got == "" {
-		return false
-	}
-	manifest, err := repository.Manifest(ctx, hash)
-	return err == nil && slices.Contains(ChildrenOf(manifest), got)
+	return slices.Contains(known, got), nil
 }
 
 // ChildrenOf returns the digests of an index's images, none for an image.

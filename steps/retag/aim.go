@@ -46,16 +46,38 @@ func (r *run) aim(ctx context.Context) (goal, error) {
 	if err != nil {
 		return goal{}, err
 	}
-	if !environment.Same(ctx, r.repository, wanted.digest, pull.Digest, nil) {
+	wanted.children, wanted.ports = pull.Children, pull.Ports
+	same, err := environment.Same(wanted.digest, pull.Digest, func() ([]string, error) {
+		if len(pull.Children) > 0 {
+			return nil, nil // an index itself, and not one of another's images
+		}
+		// A cluster that knows no import modes tells of one image where the version is an index.
+		var err error
+		wanted.children, err = r.childrenOf(ctx, r.repository.String(), wanted.digest, insecure)
+		return wanted.children, err
+	})
+	if err != nil {
+		return goal{}, err
+	}
+	if !same {
 		return goal{}, fault.WithHint(fault.At("registry", fault.New(fault.Refused,
 			"moving %s: %s stands for %s now, and %s is wanted", r.Name, wanted.change.From.Name, pull.Digest, wanted.digest)),
 			"The version was moved since DIGEST was taken. Nothing was changed; start again from the step that gave DIGEST.")
 	}
-	wanted.children, wanted.ports = pull.Children, pull.Ports
 	if isNew && wanted.change.ImportMode == "" && len(pull.Children) > 0 {
 		wanted.change.ImportMode = imagestream.PreserveOriginal
 	}
 	return wanted, nil
+}
+
+// childrenOf has the cluster look at the image of this digest, and returns the digests of its images that a tag can mean.
+// That it is not there is no error: then it has none.
+func (r *run) childrenOf(ctx context.Context, repository, digest string, insecure bool) ([]string, error) {
+	pull, err := r.Streams.Ask(ctx, r.Name.Stream, repository+"@"+digest, insecure)
+	if fault.KindOf(err) == fault.NotFound {
+		return nil, nil
+	}
+	return append(pull.Children, pull.Digest), err
 }
 
 // rolledBackFrom is the annotation on a tag that was rolled back: the digest that it was rolled back from. It keeps a

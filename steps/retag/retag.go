@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"dockline/pkg/cluster"
 	"dockline/pkg/fault"
@@ -63,6 +64,11 @@ type goal struct {
 	ports    []string
 }
 
+// met tells whether a tag that means this digest means what was wanted.
+func (g goal) met(digest string) bool {
+	return g.digest == digest || slices.Contains(g.children, digest)
+}
+
 func (r *run) do(ctx context.Context) error {
 	stream, err := r.Streams.Find(ctx, r.Name.Stream)
 	if err != nil {
@@ -89,7 +95,7 @@ func (r *run) do(ctx context.Context) error {
 		item, _ := tag.Previous() // an earlier run moved it, or the image is unchanged
 		r.previous = item.Digest
 	}
-	if !environment.Same(ctx, r.repository, r.goal.digest, r.current, r.goal.children) {
+	if !r.goal.met(r.current) {
 		return fault.WithHint(fault.At(cluster.Side, fault.New(fault.Wrong,
 			"importing %s: the cluster imported %s instead of %s", r.Name, orNothing(r.current), r.goal.digest)),
 			"The version was moved in the registry in the meantime. Pods may have been replaced already.")
@@ -107,16 +113,28 @@ func (r *run) openRegistry() error {
 	if err != nil {
 		return err
 	}
-	r.repository, err = environment.OpenRegistry(r.rt, r.Registry, parsed.Name)
-	return err
+	opened, err := r.Registry.Open(r.rt, "registry")
+	if err != nil {
+		return err
+	}
+	r.repository = opened.Repository(parsed.Name)
+	return nil
 }
 
 // checkCurrent refuses where the environment does not run what EXPECT_CURRENT says.
 func (r *run) checkCurrent(ctx context.Context) error {
 	now := r.before.Digest()
-	if r.ExpectCurrent == "" || r.ExpectCurrent == none && now == "" ||
-		r.ExpectCurrent != none && environment.Same(ctx, r.repository, r.ExpectCurrent, now, nil) {
+	if r.ExpectCurrent == "" || r.ExpectCurrent == none && now == "" {
 		return nil
+	}
+	same, err := environment.Same(r.ExpectCurrent, now, func() ([]string, error) {
+		if r.ExpectCurrent == none {
+			return nil, nil
+		}
+		return r.childrenOf(ctx, repositoryOf(r.before), r.ExpectCurrent, r.before.Insecure)
+	})
+	if same || err != nil {
+		return err
 	}
 	return fault.WithHint(fault.At(cluster.Side, fault.New(fault.Refused,
 		"moving %s: EXPECT_CURRENT says that it means %s, and it means %s", r.Name, r.ExpectCurrent, orNothing(now))),
@@ -133,7 +151,7 @@ func orNothing(digest string) string {
 // move writes the tag and waits for its import, unless it is as wanted already.
 func (r *run) move(ctx context.Context, stream *imagestream.Stream) (imagestream.Tag, error) {
 	log := r.rt.Log.With().Str("tag", r.Config.Namespace+"/"+r.Name.String()).Logger()
-	if r.unneeded(ctx) {
+	if r.unneeded() {
 		log.Info().Str("digest", r.before.Digest()).Msg("the tag points there already")
 		return r.before, nil
 	}
@@ -155,14 +173,14 @@ func (r *run) move(ctx context.Context, stream *imagestream.Stream) (imagestream
 }
 
 // unneeded tells whether a write would change nothing but generations.
-func (r *run) unneeded(ctx context.Context) bool {
+func (r *run) unneeded() bool {
 	change, tag := r.goal.change, r.before
 	return tag.From == change.From && tag.Settled() && tag.Failure == nil &&
 		(change.Scheduled == nil || *change.Scheduled == tag.Scheduled) &&
 		(change.Insecure == nil || *change.Insecure == tag.Insecure) &&
 		(change.ImportMode == "" || change.ImportMode == tag.ImportMode) &&
 		(change.ReferencePolicy == "" || change.ReferencePolicy == tag.ReferencePolicy) &&
-		environment.Same(ctx, r.repository, r.goal.digest, tag.Digest(), r.goal.children)
+		r.goal.met(tag.Digest())
 }
 
 func (r *run) createApp(ctx context.Context, tag imagestream.Tag) error {

@@ -222,6 +222,22 @@ func TestEndings(t *testing.T) {
 // other moves a tag from inside of a request, where the cluster is locked already.
 func other(c *fakecluster.Cluster, tag, reference string) { c.TagLocked("hello-app", tag, reference) }
 
+func TestRepetitionsAreTold(t *testing.T) {
+	t.Parallel()
+	c := cluster(t)
+	times := 0
+	c.Fail(func(string, string) (int, string, string) {
+		if times++; times == 1 {
+			return 500, "InternalError", "etcdserver: leader changed"
+		}
+		return 0, "", ""
+	})
+	if got := run(t, c, "IMAGE=deepsky/hello:1.1", "DIGEST="+d11); got.Status != 0 ||
+		!strings.Contains(got.log, "trying again (2 of 6) in 500ms") || !strings.Contains(got.log, "etcdserver: leader changed") {
+		t.Errorf("exit status %d, and the log does not tell of the repetition:\n%s", got.Status, got.log)
+	}
+}
+
 func TestSecondRollbackGoesNoFurther(t *testing.T) {
 	t.Parallel()
 	c := cluster(t)
@@ -270,6 +286,45 @@ func TestIndex(t *testing.T) {
 		if got.Status != 0 || got.Results["CURRENT_DIGEST"] != row.imported {
 			t.Errorf("IMPORT_MODE=%s: exit status %d, results %v\n%s", row.mode, got.Status, got.Results, got.log)
 		}
+	}
+}
+
+// TestIndexThatMustBeLookedInto has a tag that means one image of an index, and the index's digest as what is expected
+// or wanted. Whether one belongs to the other is for the cluster to tell; that it cannot is not "another image".
+func TestIndexThatMustBeLookedInto(t *testing.T) {
+	t.Parallel()
+	index := host + "/deepsky/hello@" + d12
+	for _, row := range []struct {
+		name   string
+		index  *fakecluster.Image
+		with   []string
+		status int
+		last   string
+	}{
+		{"expected, and of the index", &fakecluster.Image{Digest: d12, Children: []string{d10}}, []string{"EXPECT_CURRENT=" + d12}, 0, ""},
+		{"expected, and not of the index", &fakecluster.Image{Digest: d12, Children: []string{d11}}, []string{"EXPECT_CURRENT=" + d12}, 3, "EXPECT_CURRENT"},
+		{"expected, and not there any more", nil, []string{"EXPECT_CURRENT=" + d12}, 3, "EXPECT_CURRENT"},
+		{"expected, and not allowed to be read", &fakecluster.Image{Reason: "Unauthorized", Message: "no"}, []string{"EXPECT_CURRENT=" + d12}, 5, "pulls with its own secrets"},
+		{"expected, and away", &fakecluster.Image{Reason: "ServiceUnavailable", Message: "away"}, []string{"EXPECT_CURRENT=" + d12}, 6, "away"},
+		{"wanted, and imported as one image", &fakecluster.Image{Digest: d11}, []string{"DIGEST=" + d12}, 0, ""},
+		{"wanted, and moved", nil, []string{"DIGEST=" + d12}, 3, "stands for " + d11},
+		{"wanted, and not allowed to be read", &fakecluster.Image{Reason: "Unauthorized", Message: "no"}, []string{"DIGEST=" + d12}, 5, "pulls with its own secrets"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			c := cluster(t)
+			c.Tag("hello-app", "dev", v10)
+			if row.index != nil {
+				c.Image(index, *row.index)
+			}
+			got := run(t, c, append([]string{"IMAGE=deepsky/hello:1.1", "DIGEST=" + d11}, row.with...)...)
+			if got.Status != row.status || !strings.Contains(got.last, row.last) {
+				t.Errorf("exit status %d, want %d; the last line must say %q:\n%s", got.Status, row.status, row.last, got.log)
+			}
+			if moved := specTag(t, c)["from"].(map[string]any)["name"] == v11; moved != (row.status == 0) {
+				t.Errorf("exit status %d, and the tag was moved: %t", got.Status, moved)
+			}
+		})
 	}
 }
 

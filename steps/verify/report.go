@@ -41,6 +41,7 @@ type Report struct {
 	Loose        []string            `json:"withoutTrigger,omitempty"`
 	Checks       []Check             `json:"checks"`
 
+	hint     string // what to do about a finding; empty means to look at the report
 	settled  bool
 	children []string
 }

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,6 +57,7 @@ type run struct {
 	*Config
 	rt         *step.Runtime
 	env        *environment.Environment
+	registry   *registry.Registry   // nil without REGISTRY
 	repository *registry.Repository // of EXPECT_IMAGE; nil without it
 	wanted     string               // digest that is expected; empty when none is
 	report     Report
@@ -65,6 +67,11 @@ type run struct {
 func (r *run) do(parent context.Context) (err error) {
 	if r.env, err = environment.Open(r.rt, r.Cluster, r.Namespace, r.StreamTag); err != nil {
 		return err
+	}
+	if r.Registry.Address != "" {
+		if r.registry, err = r.Registry.Open(r.rt, "registry"); err != nil {
+			return err
+		}
 	}
 	ctx, ended := parent, func(err error) error { return err }
 	if r.Timeout > 0 {
@@ -88,7 +95,7 @@ func (r *run) do(parent context.Context) (err error) {
 			return nil
 		case err == nil:
 			err = fault.WithHint(fault.New(fault.Wrong, "verifying %s/%s: %s", r.Namespace, r.StreamTag, r.report.problems()),
-				"The report tells all that was checked.")
+				cmp.Or(r.report.hint, "The report tells all that was checked."))
 		case !r.mayChange(err) && ctx.Err() == nil:
 			return err
 		}
@@ -145,22 +152,17 @@ func (r *run) expect(ctx context.Context) error {
 		r.wanted = r.ExpectDigest
 		return nil
 	}
-	if r.repository == nil {
-		parsed, err := image.Parse(r.ExpectImage)
-		if err != nil {
-			return err
-		}
-		if r.repository, err = environment.OpenRegistry(r.rt, r.Registry, parsed.Name); err != nil {
-			return err
-		}
+	parsed, err := image.Parse(r.ExpectImage)
+	if err != nil {
+		return err
 	}
+	r.repository = r.registry.Repository(parsed.Name) // REGISTRY is required with EXPECT_IMAGE
 	if r.wanted == "" {
 		r.wanted = r.ExpectDigest
 	}
 	if r.wanted != "" { // resolved at an earlier look: what is expected does not move while it is waited for
 		return nil
 	}
-	parsed, _ := image.Parse(r.ExpectImage)
 	manifest, err := r.repository.Resolve(ctx, parsed.Version)
 	if err != nil {
 		return err

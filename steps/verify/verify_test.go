@@ -79,6 +79,35 @@ func (w *world) push(t *testing.T, version string) (digest string) {
 	return hash.String()
 }
 
+// pushIndex writes a new random index of two images under a version, and makes it known to the cluster.
+func (w *world) pushIndex(t *testing.T, version string) (digest string, children []string) {
+	t.Helper()
+	index, err := random.Index(64, 1, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag, err := name.NewTag(w.reference(version), name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.WriteIndex(tag, index); err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, child := range manifest.Manifests {
+		children = append(children, child.Digest.String())
+	}
+	hash, err := index.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.cluster.Image(w.reference(version), fakecluster.Image{Digest: hash.String(), Children: children})
+	return hash.String(), children
+}
+
 type outcome struct {
 	status          int
 	verdict, digest string
@@ -216,6 +245,49 @@ func TestSecretsInTheAddress(t *testing.T) {
 			}
 			if strings.Contains(said, "S3CRET") {
 				t.Errorf("the secret shows in\n%s", said)
+			}
+		})
+	}
+}
+
+// TestAnIndexWhoseImageTheTagMeans has a tag in Legacy mode, and the digest of the index expected. Whether the tag's
+// image is of that index is for the registry to tell; that it does not is no verdict.
+func TestAnIndexWhoseImageTheTagMeans(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name        string
+		fault       faultyregistry.Fault // on the index
+		times       int
+		without     bool // REGISTRY
+		status      int
+		verdict     string
+		last, hears string // parts of the last line and of the log
+	}{
+		{name: "is looked into", status: 0, verdict: "right"},
+		{name: "without a registry", without: true, status: 8, verdict: "wrong", last: "several platforms"},
+		{name: "away", fault: faultyregistry.RetryAfter(503, 900), times: -1, status: 6, verdict: "unknown", last: "503 Service Unavailable"},
+		{name: "away once", fault: faultyregistry.RetryAfter(503, 1), times: 1, status: 0, verdict: "right", hears: "trying again (2 of 6) in 1s"},
+		{name: "not allowed", fault: faultyregistry.Status(401, "UNAUTHORIZED"), times: -1, status: 5, verdict: "unknown", last: "401 Unauthorized"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			index, children := w.pushIndex(t, "2.0")
+			w.cluster.Tag("hello-app", "dev", w.reference("2.0"))
+			if row.fault != nil {
+				w.registry.Break("GET /manifests/"+index, row.times, row.fault)
+			}
+			settings := []string{"EXPECT_DIGEST=" + index}
+			if !row.without {
+				settings = append(settings, "REGISTRY="+w.registry.Host(), "REGISTRY_INSECURE=true")
+			}
+			got := w.run(t, settings...)
+			if got.status != row.status || got.verdict != row.verdict || !strings.Contains(got.last, row.last) || !strings.Contains(got.log, row.hears) {
+				t.Errorf("exit status %d (want %d), VERDICT %q (want %q); the last line must say %q, and the log %q:\n%s",
+					got.status, row.status, got.verdict, row.verdict, row.last, row.hears, got.log)
+			}
+			if got.status == 0 && got.digest != children[0] {
+				t.Errorf("CURRENT_DIGEST is %q, want the one of the tag, %q", got.digest, children[0])
 			}
 		})
 	}
