@@ -201,7 +201,7 @@ func (r *run) interruptible(parent context.Context) (ctx context.Context, stop f
 			select {
 			case <-done:
 			case <-time.After(grace):
-				end := r.say(endingOf(ctx, context.Canceled))
+				end := r.say(endingOf(ctx, fault.WithHint(context.Canceled, "start the same step again: it completes the work")))
 				r.flush()
 				os.Exit(end)
 			}

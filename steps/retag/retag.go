@@ -29,6 +29,9 @@ func (c *Config) Run(parent context.Context, rt *step.Runtime) (step.Outcome, er
 	if err != nil && r.moved && c.RollbackOnFailure && parent.Err() == nil {
 		err = r.undo(parent, err)
 	}
+	if parent.Err() != nil {
+		err = fault.WithHint(err, r.brokenOff())
+	}
 	r.report.Previous, r.report.Current = r.previous, r.current
 	outcome := step.Outcome{Report: r.report}
 	if err == nil {
@@ -48,6 +51,7 @@ type run struct {
 	repository *registry.Repository // nil with ROLLBACK
 
 	before   imagestream.Tag // as it was at the start
+	moving   bool            // the tag may have been written
 	moved    bool            // the tag was written
 	goal     goal
 	previous string // digest that the tag meant before
@@ -157,6 +161,7 @@ func (r *run) move(ctx context.Context, stream *imagestream.Stream) (imagestream
 	}
 	from := r.goal.change.From
 	log.Info().Str("from", r.before.String()).Str("to", from.Name).Str("digest", r.goal.digest).Msg("moving the tag")
+	r.moving = true
 	generation, err := r.Streams.Move(ctx, stream, r.Name, r.goal.change)
 	if err != nil {
 		return imagestream.Tag{}, err
@@ -200,6 +205,18 @@ func (r *run) createApp(ctx context.Context, tag imagestream.Tag) error {
 	}
 	r.report.Created, r.report.Host = created.Objects, created.Host
 	return err
+}
+
+// brokenOff says how things stand when the run was interrupted; "" while nothing was changed yet. The tag is not put back
+// then: that takes longer than a step has to stop, and nothing has failed.
+func (r *run) brokenOff() string {
+	switch {
+	case r.moved:
+		return "the tag was moved already, and pods may be rolling: start the same step again to see the rollout through"
+	case r.moving:
+		return "the tag may have been moved already: start the same step again to see it through"
+	}
+	return ""
 }
 
 // undo points the tag back at what it meant before, and returns why.
