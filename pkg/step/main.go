@@ -47,8 +47,9 @@ type run struct {
 	common  Common
 	loader  loader
 	rt      *Runtime
-	stdout  io.WriteCloser
-	stderr  io.WriteCloser
+	stdout  *cleaningWriter
+	stderr  *cleaningWriter
+	marks   io.WriteCloser // stderr, for the CI system's own marks
 	started time.Time
 }
 
@@ -60,7 +61,8 @@ func newRun(p Program, environment []string, stdout, stderr io.Writer) *run {
 		}
 	}
 	masker := &Masker{}
-	r := &run{program: p, started: time.Now(), stdout: masker.Writer(stdout), stderr: masker.Writer(stderr)}
+	r := &run{program: p, started: time.Now(), marks: masker.Writer(stderr)}
+	r.stdout, r.stderr = &cleaningWriter{to: masker.Writer(stdout)}, &cleaningWriter{to: r.marks}
 	r.rt = &Runtime{
 		Stdout: r.stdout,
 		Getenv: func(name string) string { return values[name] },
@@ -101,9 +103,10 @@ func (r *run) configure() error {
 	r.loader.maskAmbient()
 	err := r.loader.load(variables)
 	r.common.setDefaults()
+	r.stderr.json = r.common.LogFormat == "json"
 	r.rt.Log = newLog(r.stderr, &r.common, r.program.Name)
 	r.rt.sections = &sections{
-		enabled: r.rt.Getenv("GITLAB_CI") != "" && r.common.LogFormat != "json", to: r.stderr, now: time.Now,
+		enabled: r.rt.Getenv("GITLAB_CI") != "" && r.common.LogFormat != "json", to: r.marks, now: time.Now,
 	}
 	// The step validates even what could not be read whole, so that a person mends all problems in one go.
 	return errors.Join(err, fault.As(fault.Configuration, r.program.Step.Validate()), r.common.validate(r.rt.Getenv))
@@ -179,7 +182,7 @@ func (r *run) say(end ending) int {
 		r.rt.Log.Error().Int("exit_status", end.status).Str("kind", end.name).Str("side", end.side).
 			Str("hint", end.hint).Msg(r.program.Name + ": " + end.text)
 	default:
-		fmt.Fprintln(r.stderr, end.lastLine(r.program.Name))
+		fmt.Fprintln(r.stderr, cleanLine(end.lastLine(r.program.Name)))
 	}
 	return end.status
 }

@@ -51,8 +51,8 @@ type Result struct {
 
 // Runtime is what a step has beside its configuration.
 type Runtime struct {
-	Log    zerolog.Logger      // to stderr, masked
-	Stdout io.Writer           // masked: tables for people
+	Log    zerolog.Logger      // to stderr, masked, without control characters
+	Stdout io.Writer           // likewise: tables for people
 	Getenv func(string) string // the environment, empty meaning unset
 
 	masker   *Masker
@@ -65,9 +65,6 @@ func (rt *Runtime) Mask(secrets ...string) { rt.masker.Add(secrets...) }
 
 // Masked returns text with every known secret replaced.
 func (rt *Runtime) Masked(text string) string { return rt.masker.Mask(text) }
-
-// MaskedWriter returns a writer to w that replaces secrets, however they are cut into chunks; Close flushes it.
-func (rt *Runtime) MaskedWriter(w io.Writer) io.WriteCloser { return rt.masker.Writer(w) }
 
 // Section starts a collapsible section of a GitLab job log and returns its end. Elsewhere it does nothing.
 func (rt *Runtime) Section(name, header string) (end func()) { return rt.sections.start(name, header) }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"dockline/pkg/fault"
 	"dockline/pkg/imagestream"
+	"dockline/pkg/step"
 	"dockline/pkg/workload"
 	"dockline/steps/environment"
 )
@@ -86,8 +86,8 @@ type report struct {
 
 // table tells a person how it ended.
 func (r *run) table() {
-	w := tabwriter.NewWriter(r.rt.Stdout, 0, 0, 2, ' ', 0)
-	row := func(cells ...string) { _, _ = fmt.Fprintln(w, strings.Join(cells, "\t")) }
+	table := step.NewTable(r.rt.Stdout)
+	row := table.Row
 	row("environment", r.Config.Namespace+"/"+r.Name.String())
 	row("points at", r.goal.change.From.Name)
 	row("image", r.current)
@@ -102,5 +102,5 @@ func (r *run) table() {
 	if len(r.survey.Followers) == 0 {
 		row("workloads", "none follows the tag")
 	}
-	_ = w.Flush()
+	table.Flush()
 }

@@ -11,7 +11,6 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"dockline/pkg/step"
@@ -79,8 +78,8 @@ const (
 
 // table tells a person what was found.
 func (r Report) table(to io.Writer) {
-	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	row := func(cells ...string) { _, _ = fmt.Fprintln(w, strings.Join(cells, "\t")) }
+	table := step.NewTable(to)
+	row := table.Row
 	row("environment", r.Namespace+"/"+r.StreamTag)
 	if r.TaggedFrom != "" {
 		tagged := r.TaggedFrom
@@ -105,12 +104,12 @@ func (r Report) table(to io.Writer) {
 	for _, loose := range r.Loose {
 		row("no image trigger", loose)
 	}
-	_ = w.Flush() // the checks have columns of their own
+	table.Flush() // the checks have columns of their own
 	for _, check := range r.Checks {
 		row(check.Name, string(check.Status), check.Found)
 	}
 	row("verdict", r.Verdict)
-	_ = w.Flush()
+	table.Flush()
 }
 
 // The reports: for programs, for CI systems (JUnit), and for people.
