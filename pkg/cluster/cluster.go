@@ -8,6 +8,7 @@ package cluster
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,8 +33,11 @@ type Config struct {
 	Token      string // bearer token for Server
 	CA         []byte // PEM that signs Server's certificate; the default is the system's pool
 	UserAgent  string // the default is "dockline"
-	// Warn is called with what the API warns about, such as a deprecated version. The default drops it.
+	// Warn is called with what the API warns about, such as a deprecated version, and with what a kubeconfig's credential
+	// plugin has to say. The default drops it.
 	Warn func(text string)
+	// Secret, when set, is told of every secret that the settings hold or bring forth, before it is used.
+	Secret func(secrets ...string)
 	// Patience says how often and how long to try. The zero value is [DefaultPatience].
 	Patience Patience
 	// Retrying, when set, is told of every repetition.
@@ -67,7 +71,13 @@ func Connect(config Config) (*Cluster, error) {
 	patience := config.Patience.orDefault()
 	cluster := &Cluster{server: settings.Host, patience: patience, retrying: config.Retrying}
 
-	client, err := rest.HTTPClientFor(settings)
+	if config.Secret != nil {
+		config.Secret(secretsOf(settings)...)
+		settings.Wrap(func(next http.RoundTripper) http.RoundTripper {
+			return &learner{RoundTripper: next, tell: config.Secret}
+		})
+	}
+	client, err := overhear(settings, warnings(config.Warn).say, rest.HTTPClientFor)
 	if err != nil {
 		return nil, fault.At(Side, fault.New(fault.Configuration, "reading the cluster's settings: %w", err))
 	}
@@ -130,7 +140,13 @@ type warnings func(string)
 
 // HandleWarningHeader receives the API's Warning headers (RFC 7234, section 5.5).
 func (w warnings) HandleWarningHeader(code int, _ string, text string) {
-	if w != nil && code == 299 && text != "" {
+	if code == 299 && text != "" {
+		w.say("the cluster warns: " + text)
+	}
+}
+
+func (w warnings) say(text string) {
+	if w != nil {
 		w(text)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -206,6 +207,59 @@ func TestRedirectsDoNotCarryTheToken(t *testing.T) {
 	}
 	if heard.Load() != "" {
 		t.Errorf("the other host was sent %q", heard.Load())
+	}
+}
+
+// TestSecretsAreTold has a token, a password, a client's key, and a plugin that brings a token forth and talks.
+func TestSecretsAreTold(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewTLSServer(status(404, "NotFound", "no"))
+	t.Cleanup(server.Close)
+	ca := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	plugin := write("plugin", `#!/bin/sh
+echo "renewing the token" >&2
+echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"from-the-plugin"}}'
+`)
+	for _, row := range []struct{ name, user, secret, says string }{
+		{"a token", `{"token":"a-token"}`, "a-token", ""},
+		{"a token in a file", fmt.Sprintf(`{"tokenFile":%q}`, write("token", "a-token-in-a-file")), "a-token-in-a-file", ""},
+		{"a password", `{"username":"me","password":"a-password"}`, "a-password", ""},
+		{"a plugin", fmt.Sprintf(`{"exec":{"apiVersion":"client.authentication.k8s.io/v1","command":%q,"interactiveMode":"Never"}}`, plugin),
+			"from-the-plugin", "renewing the token"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			kubeconfig := write(row.name, fmt.Sprintf(`{"clusters":[{"name":"c","cluster":{"server":%q,"certificate-authority-data":%q}}],"users":[{"name":"u","user":%s}],
+				"contexts":[{"name":"x","context":{"cluster":"c","user":"u"}}],"current-context":"x"}`, server.URL, ca, row.user))
+			var told []string
+			said := make(chan string, 10)
+			c := connect(t, cluster.Config{Kubeconfig: kubeconfig,
+				Secret: func(secrets ...string) { told = append(told, secrets...) }, Warn: func(text string) { said <- text }})
+			if _, err := c.Get(t.Context(), things, "dev", "x"); fault.KindOf(err) != fault.NotFound {
+				t.Fatal(err)
+			}
+			if !slices.Contains(told, row.secret) {
+				t.Errorf("told of %q", told)
+			}
+			if row.says == "" {
+				return
+			}
+			select {
+			case text := <-said:
+				if !strings.Contains(text, row.says) {
+					t.Errorf("it said %q", text)
+				}
+			case <-time.After(10 * time.Second):
+				t.Error("what the plugin says is not handed on")
+			}
+		})
 	}
 }
 

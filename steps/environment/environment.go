@@ -38,7 +38,8 @@ func Open(rt *step.Runtime, settings step.Cluster, namespace, streamTag string) 
 	}
 	config := cluster.Config{
 		Kubeconfig: settings.Kubeconfig, Server: settings.Server, Token: settings.Token.Reveal(),
-		Warn: func(text string) { rt.Log.Warn().Msg("the cluster warns: " + text) },
+		Warn:   func(text string) { rt.Log.Warn().Msg(text) },
+		Secret: rt.Mask,
 		Retrying: func(again cluster.Retry) {
 			rt.TryingAgain(cluster.Side, again.Attempt, again.Of, again.Wait, again.Err)
 		},

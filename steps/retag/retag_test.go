@@ -3,6 +3,9 @@ package retag_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/pem"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -222,6 +225,30 @@ func TestEndings(t *testing.T) {
 
 // other moves a tag from inside of a request, where the cluster is locked already.
 func other(c *fakecluster.Cluster, tag, reference string) { c.TagLocked("hello-app", tag, reference) }
+
+func TestATokenOfAKubeconfigIsMasked(t *testing.T) {
+	t.Parallel()
+	c := cluster(t)
+	c.Fail(func(string, string) (int, string, string) {
+		return 403, "Forbidden", "sha256~of-a-kubeconfig has no right"
+	})
+	server := httptest.NewTLSServer(c) // client-go sends a kubeconfig's token by TLS alone
+	t.Cleanup(server.Close)
+	ca := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	kubeconfig := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(kubeconfig, []byte(`{"clusters":[{"name":"c","cluster":{"server":"`+server.URL+`","certificate-authority-data":"`+ca+`"}}],
+		"users":[{"name":"u","user":{"token":"sha256~of-a-kubeconfig"}}],
+		"contexts":[{"name":"x","context":{"cluster":"c","user":"u"}}],"current-context":"x"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	status := step.Run(t.Context(), retag.Program(), nil, []string{
+		"KUBECONFIG=" + kubeconfig, "NAMESPACE=dev", "STREAM_TAG=hello-app:dev", "REGISTRY=" + host, "IMAGE=deepsky/hello:1.1", "DIGEST=" + d11,
+	}, &log, &log)
+	if status != 5 || !strings.Contains(log.String(), "[MASKED] has no right") || strings.Contains(log.String(), "of-a-kubeconfig") {
+		t.Errorf("exit status %d:\n%s", status, &log)
+	}
+}
 
 func TestRepetitionsAreTold(t *testing.T) {
 	t.Parallel()
