@@ -104,9 +104,7 @@ func (r *run) aimBack() (goal, error) {
 		}
 		digest = item.Digest
 	}
-	if r.before.Scheduled {
-		r.rt.Log.Warn().Msg("scheduled import ends with the rollback: a later retag with IMPORT_SCHEDULED=true starts it again")
-	}
+	r.endSchedule()
 	return goal{digest: digest, change: r.back(digest, r.before.Digest())}, nil
 }
 
@@ -122,7 +120,28 @@ func (r *run) back(digest, from string) imagestream.Change {
 	return change
 }
 
-// backTo rolls back and sees it through.
+// endSchedule tells that an image of the stream, unlike a version in a registry, is not imported from time to time.
+func (r *run) endSchedule() {
+	if r.before.Scheduled {
+		r.report.ScheduleEnded = true
+		r.rt.Log.Warn().Msg("scheduled import ends with the rollback: a later retag with IMPORT_SCHEDULED=true starts it again")
+	}
+}
+
+// restored is back with all that the failed run may have changed on the tag as it was before.
+func (r *run) restored(digest, from string) imagestream.Change {
+	change := r.back(digest, from)
+	change.Insecure, change.ReferencePolicy, change.ImportMode = &r.before.Insecure, r.before.ReferencePolicy, r.before.ImportMode
+	if change.ImportMode == "" && r.goal.change.ImportMode != "" {
+		change.ImportMode = imagestream.Legacy // what no mode means
+	}
+	if earlier := r.before.Annotations[rolledBackFrom]; earlier != "" && change.Annotations == nil {
+		change.Annotations = map[string]string{rolledBackFrom: earlier}
+	}
+	return change
+}
+
+// backTo rolls back after a failure and sees it through.
 func (r *run) backTo(ctx context.Context, digest, from string) error {
 	stream, err := r.Streams.Get(ctx, r.Name.Stream)
 	if err != nil {
@@ -133,7 +152,8 @@ func (r *run) backTo(ctx context.Context, digest, from string) error {
 		return fault.At(cluster.Side, fault.New(fault.Refused,
 			"rolling back %s: somebody else pointed it at %s in the meantime", r.Name, tag))
 	}
-	change := r.back(digest, from)
+	r.endSchedule()
+	change := r.restored(digest, from)
 	generation, err := r.Streams.Move(ctx, stream, r.Name, change)
 	if err != nil {
 		return err

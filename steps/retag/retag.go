@@ -233,5 +233,8 @@ func (r *run) undo(parent context.Context, why error) error {
 	}
 	r.report.RolledBack = true
 	r.current = r.before.Digest()
+	if r.report.ScheduleEnded {
+		return fmt.Errorf("%w (the environment is back at %s, without its scheduled import)", why, r.before.Digest())
+	}
 	return fmt.Errorf("%w (the environment is back at %s)", why, r.before.Digest())
 }

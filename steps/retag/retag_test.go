@@ -304,6 +304,38 @@ func TestKeepsWhatIsOnTheTag(t *testing.T) {
 	}
 }
 
+// TestGoingBackRestoresTheTag has a run that changes all that it can on the tag, and fails.
+func TestGoingBackRestoresTheTag(t *testing.T) {
+	t.Parallel()
+	c := cluster(t)
+	c.Tag("hello-app", "dev", v10)
+	stream := c.Get("imagestreams", "hello-app")
+	tag := stream["spec"].(map[string]any)["tags"].([]any)[0].(map[string]any)
+	tag["importPolicy"] = map[string]any{"importMode": "PreserveOriginal", "scheduled": true, "insecure": true}
+	tag["referencePolicy"] = map[string]any{"type": "Local"}
+	tag["annotations"] = map[string]any{"owner": "team"}
+	c.Put("imagestreams", "hello-app", stream)
+	c.AlterImports(d12)
+	report := filepath.Join(t.TempDir(), "report.json")
+	got := run(t, c, "IMAGE=deepsky/hello:1.1", "DIGEST="+d11, "IMPORT_INSECURE=false", "IMPORT_MODE=Legacy", "REFERENCE_POLICY=Source",
+		"ROLLBACK_ON_FAILURE=true", "REPORT_FILE="+report)
+	if got.Status != 8 || !strings.Contains(got.last, "back at "+d10+", without its scheduled import") || !strings.Contains(got.log, "IMPORT_SCHEDULED=true starts it again") {
+		t.Errorf("exit status %d:\n%s", got.Status, got.log)
+	}
+	want := map[string]any{
+		"name": "dev", "annotations": map[string]any{"owner": "team", "dockline/rolled-back-from": d12},
+		"from":            map[string]any{"kind": "ImageStreamImage", "name": "hello-app@" + d10},
+		"importPolicy":    map[string]any{"importMode": "PreserveOriginal", "insecure": true},
+		"referencePolicy": map[string]any{"type": "Local"},
+	}
+	if diff := cmp.Diff(want, specTag(t, c)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if content, err := os.ReadFile(report); err != nil || !strings.Contains(string(content), `"scheduledImportEnded": true`) {
+		t.Errorf("%v: the report is\n%s", err, content)
+	}
+}
+
 func TestIndex(t *testing.T) {
 	t.Parallel()
 	index := fakecluster.Image{Digest: d12, Children: []string{d10, d11}}

@@ -75,13 +75,15 @@ func repositoryOf(tag imagestream.Tag) string {
 
 // report is what REPORT_FILE holds of a run.
 type report struct {
-	Previous   string              `json:"previousDigest"`
-	Current    string              `json:"currentDigest"`
-	RolledBack bool                `json:"rolledBack,omitempty"`
-	Created    []string            `json:"created,omitempty"`
-	Host       string              `json:"host,omitempty"`
-	Workloads  []workload.Follower `json:"workloads"`
-	Loose      []string            `json:"withoutTrigger,omitempty"`
+	Previous   string `json:"previousDigest"`
+	Current    string `json:"currentDigest"`
+	RolledBack bool   `json:"rolledBack,omitempty"`
+	// ScheduleEnded tells that the tag was imported from time to time before, and is not any more.
+	ScheduleEnded bool                `json:"scheduledImportEnded,omitempty"`
+	Created       []string            `json:"created,omitempty"`
+	Host          string              `json:"host,omitempty"`
+	Workloads     []workload.Follower `json:"workloads"`
+	Loose         []string            `json:"withoutTrigger,omitempty"`
 }
 
 // table tells a person how it ended.
