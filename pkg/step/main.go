@@ -109,7 +109,7 @@ func (r *run) configure() error {
 		enabled: r.rt.Getenv("GITLAB_CI") != "" && r.common.LogFormat != "json", to: r.marks, now: time.Now,
 	}
 	// The step validates even what could not be read whole, so that a person mends all problems in one go.
-	return errors.Join(err, fault.As(fault.Configuration, r.program.Step.Validate()), r.common.validate(r.rt.Getenv))
+	return errors.Join(err, fault.As(fault.Configuration, r.program.Step.Validate()), r.common.validate(r.rt.Getenv, variables))
 }
 
 func (r *run) run(ctx context.Context) int {

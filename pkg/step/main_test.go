@@ -104,6 +104,8 @@ func TestConfiguration(t *testing.T) {
 		"a family":                  {[]string{"IMAGE=a", "BUILD_SECRET_NPM=tok3n", "BUILD_SECRET_KEY_FILE=" + secretFile}, func(s *sample) (any, any) { return s.Secrets, map[string]Secret{"NPM": "tok3n", "KEY": "from-a-file"} }, nil},
 		"REQUIRE holds":             {[]string{"IMAGE=a", "REQUIRE=IMAGE"}, nil, nil},
 		"REQUIRE does not hold":     {[]string{"IMAGE=a", "REQUIRE=IMAGE, DIGEST"}, nil, []string{"DIGEST is empty, and REQUIRE says"}},
+		"REQUIRE and a file":        {[]string{"IMAGE=a", "REQUIRE=DIGEST", "DIGEST_FILE=" + secretFile}, nil, []string{"DIGEST is empty, and REQUIRE says"}},
+		"REQUIRE and a secret file": {[]string{"IMAGE=a", "REQUIRE=GIT_PASSWORD", "GIT_PASSWORD_FILE=" + secretFile}, nil, nil},
 		"a report in no folder":     {[]string{"IMAGE=a", "REPORT_FILE=/dev/null/x"}, nil, []string{"REPORT_FILE", "not a folder"}},
 		"a map":                     {[]string{"IMAGE=a", "LABELS=a:b,c:d"}, func(s *sample) (any, any) { return s.Labels, map[string]string{"a": "b", "c": "d"} }, nil},
 		"a near miss is no problem": {[]string{"IMAGE=a", "TARGET_REGITSRY=x"}, nil, nil},
