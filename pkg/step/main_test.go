@@ -166,7 +166,7 @@ func TestEndings(t *testing.T) {
 		last   string
 	}{
 		"done":   {status: 0},
-		"a rule": {err: fault.New(fault.Refused, "the tag holds another digest"), status: 3, last: "sample: refused: the tag holds another digest (exit status 3)"},
+		"a rule": {err: fault.New(fault.Refused, "the tag holds another digest"), status: 3, last: "sample: refused: the tag holds another digest. Hint: a rule of this step forbids it: look at both sides of what it says before you change either (exit status 3)"},
 		"a side and its prefix": {
 			err: fault.At("target registry", fault.New(fault.Denied, "pushing %q: 401", "a:1")), status: 5,
 			last: `sample: not allowed: target registry: pushing "a:1": 401. Hint: check TARGET_REGISTRY_USERNAME and TARGET_REGISTRY_PASSWORD, and that this account has the right to do this (exit status 5)`,
@@ -175,7 +175,7 @@ func TestEndings(t *testing.T) {
 			err: fault.WithHint(fault.New(fault.NotFound, "no tag"), "look elsewhere."), status: 4,
 			last: "sample: not found: no tag. Hint: look elsewhere (exit status 4)",
 		},
-		"several lines": {err: errors.Join(fault.New(fault.Wrong, "one"), errors.New("two")), status: 8, last: "sample: wrong: one; two (exit status 8)"},
+		"several lines": {err: errors.Join(fault.New(fault.Wrong, "one"), errors.New("two")), status: 8, last: "sample: wrong: one; two. Hint: what was found is not what it should be: the log above tells how it came to that (exit status 8)"},
 		"no kind":       {err: errors.New("odd"), status: 1, last: "sample: unexpected: odd. Hint: this looks like a bug: run again with LOG_LEVEL=debug and report what it says (exit status 1)"},
 		"a deadline":    {err: context.DeadlineExceeded, status: 7, last: "sample: timed out: context deadline exceeded. Hint: look at what it waited for, and raise TIMEOUT if that is only slow (exit status 7)"},
 		"a crash":       {panics: true, status: 1, last: "sample: unexpected: crashed: boom. Hint: this looks like a bug: run again with LOG_LEVEL=debug and report what it says (exit status 1)"},
