@@ -68,6 +68,16 @@ func (i Image) String() string {
 // WithVersion returns the same image name with another version, which is not checked.
 func (i Image) WithVersion(version string) Image { return Image{Name: i.Name, Version: version} }
 
+// SplitReference takes HOST/NAME:VERSION, HOST/NAME@DIGEST, or both at once, apart; what is missing is "". It checks
+// nothing.
+func SplitReference(reference string) (repository, version, digest string) {
+	repository, digest, _ = strings.Cut(reference, "@")
+	if colon := strings.LastIndex(repository, ":"); colon > strings.LastIndex(repository, "/") {
+		repository, version = repository[:colon], repository[colon+1:]
+	}
+	return repository, version, digest
+}
+
 // CheckVersion says what is wrong with a version, by the distribution specification's grammar of tags ("Pulling
 // manifests"): up to 128 letters, digits, "_", "." and "-", not led by "." or "-". Its errors are of kind
 // fault.Configuration.

@@ -74,6 +74,24 @@ func TestParseNameLeavesOutTheVersion(t *testing.T) {
 	}
 }
 
+func TestSplitReference(t *testing.T) {
+	t.Parallel()
+	for reference, want := range map[string][3]string{
+		"host:5000/a/b:1":          {"host:5000/a/b", "1", ""},
+		"host:5000/a/b":            {"host:5000/a/b", "", ""},
+		"host/a/b@sha256:01":       {"host/a/b", "", "sha256:01"},
+		"host:5000/a/b:1@sha256:1": {"host:5000/a/b", "1", "sha256:1"},
+		"b:1":                      {"b", "1", ""},
+		"hello-app@sha256:1":       {"hello-app", "", "sha256:1"},
+		"":                         {"", "", ""},
+	} {
+		var got [3]string
+		if got[0], got[1], got[2] = image.SplitReference(reference); got != want {
+			t.Errorf("SplitReference(%q) = %q, want %q", reference, got, want)
+		}
+	}
+}
+
 func TestTags(t *testing.T) {
 	t.Parallel()
 	const commit = "0e0cf4c8bb274194d0a5524d37f1874ecfda99b3"

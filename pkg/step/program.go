@@ -32,6 +32,7 @@ type Program struct {
 	Summary string   // one sentence for --help and the reference
 	Step    Step     // pointer to the configuration struct
 	Source  string   // Go source text of that struct: its doc comments are the variables' meanings
+	Shared  []string // likewise of the groups of variables that it shares with other steps
 	Results []string // names of the results that the step may write; files of these names are removed at the start
 }
 

@@ -158,7 +158,7 @@ func (r *run) backTo(ctx context.Context, digest, from string) error {
 	if err != nil {
 		return err
 	}
-	if tag, err = r.Streams.AwaitImport(ctx, r.Name, generation, change.From, nil); err != nil {
+	if tag, err = r.Streams.AwaitImport(ctx, r.Name, generation, change.From); err != nil {
 		return err
 	}
 	return r.rollOut(ctx, tag)

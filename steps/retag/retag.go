@@ -18,7 +18,7 @@ import (
 
 // Run moves the tag and sees the rollout through. A move that was interrupted is completed by running again.
 func (c *Config) Run(parent context.Context, rt *step.Runtime) (step.Outcome, error) {
-	env, err := environment.Open(rt, c.Cluster, c.Namespace, c.StreamTag)
+	env, err := environment.Open(rt, c.Cluster, c.Settings)
 	if err != nil {
 		return step.Outcome{}, err
 	}
@@ -101,7 +101,7 @@ func (r *run) do(ctx context.Context) error {
 	}
 	if !r.goal.met(r.current) {
 		return fault.WithHint(fault.At(cluster.Side, fault.New(fault.Wrong,
-			"importing %s: the cluster imported %s instead of %s", r.Name, orNothing(r.current), r.goal.digest)),
+			"importing %s: the cluster imported %s instead of %s", r.Name, environment.OrNothing(r.current), r.goal.digest)),
 			"The version was moved in the registry in the meantime. Pods may have been replaced already.")
 	}
 	if r.CreateApp {
@@ -135,26 +135,19 @@ func (r *run) checkCurrent(ctx context.Context) error {
 		if r.ExpectCurrent == none {
 			return nil, nil
 		}
-		return r.childrenOf(ctx, repositoryOf(r.before), r.ExpectCurrent, r.before.Insecure)
+		return r.childrenOf(ctx, r.before.Repository(), r.ExpectCurrent, r.before.Insecure)
 	})
 	if same || err != nil {
 		return err
 	}
 	return fault.WithHint(fault.At(cluster.Side, fault.New(fault.Refused,
-		"moving %s: EXPECT_CURRENT says that it means %s, and it means %s", r.Name, r.ExpectCurrent, orNothing(now))),
+		"moving %s: EXPECT_CURRENT says that it means %s, and it means %s", r.Name, r.ExpectCurrent, environment.OrNothing(now))),
 		"Somebody changed the environment since this was planned. Look at it with verify, and plan anew.")
-}
-
-func orNothing(digest string) string {
-	if digest == "" {
-		return "no image"
-	}
-	return digest
 }
 
 // move writes the tag and waits for its import, unless it is as wanted already.
 func (r *run) move(ctx context.Context, stream *imagestream.Stream) (imagestream.Tag, error) {
-	log := r.rt.Log.With().Str("tag", r.Config.Namespace+"/"+r.Name.String()).Logger()
+	log := r.rt.Log.With().Str("tag", r.Namespace+"/"+r.Name.String()).Logger()
 	if r.unneeded() {
 		log.Info().Str("digest", r.before.Digest()).Msg("the tag points there already")
 		return r.before, nil
@@ -169,7 +162,7 @@ func (r *run) move(ctx context.Context, stream *imagestream.Stream) (imagestream
 	r.moved = true
 	done := r.rt.Waiting(ctx, func() string { return fmt.Sprintf("waiting for the cluster to import %s", from.Name) })
 	defer done()
-	tag, err := r.Streams.AwaitImport(ctx, r.Name, generation, from, nil)
+	tag, err := r.Streams.AwaitImport(ctx, r.Name, generation, from)
 	if err != nil {
 		return tag, err
 	}

@@ -14,7 +14,7 @@ import (
 
 // rollOut waits until the workloads that follow the tag run its image, and says which do not follow it.
 func (r *run) rollOut(ctx context.Context, tag imagestream.Tag) error {
-	target := workload.Target{Name: r.Name, Digest: tag.Digest(), Repository: repositoryOf(tag)}
+	target := workload.Target{Name: r.Name, Digest: tag.Digest(), Repository: tag.Repository()}
 	known, err := r.Streams.Image(ctx, r.Name.Stream, target.Digest)
 	if err != nil && fault.KindOf(err) != fault.NotFound { // a pruned image can still be run
 		return err
@@ -65,14 +65,6 @@ func pending(survey workload.Survey) string {
 	return strings.Join(all, "; ")
 }
 
-func repositoryOf(tag imagestream.Tag) string {
-	if len(tag.History) == 0 {
-		return ""
-	}
-	repository, _, _ := strings.Cut(tag.History[0].Reference, "@")
-	return repository
-}
-
 // report is what REPORT_FILE holds of a run.
 type report struct {
 	Previous   string `json:"previousDigest"`
@@ -90,7 +82,7 @@ type report struct {
 func (r *run) table() {
 	table := step.NewTable(r.rt.Stdout)
 	row := table.Row
-	row("environment", r.Config.Namespace+"/"+r.Name.String())
+	row("environment", r.Namespace+"/"+r.Name.String())
 	row("points at", r.goal.change.From.Name)
 	row("image", r.current)
 	before := "nothing"

@@ -15,10 +15,8 @@ import (
 
 // Config is what verify is told by its environment.
 type Config struct {
-	// Namespace of the environment.
-	Namespace string `env:"NAMESPACE, required"`
-	// Image stream tag of the environment, STREAM:TAG, such as hello-app:prod.
-	StreamTag string `env:"STREAM_TAG, required"`
+	environment.Settings `env:""`
+
 	// Image that the environment must run, CODE/NAME:VERSION: whatever REGISTRY holds under it at the start. With none of
 	// EXPECT_IMAGE, EXPECT_DIGEST and URL the environment is only described.
 	ExpectImage string `env:"EXPECT_IMAGE"`
@@ -45,7 +43,7 @@ type Config struct {
 // Validate returns all problems of the configuration.
 func (c *Config) Validate() error {
 	problems := []error{
-		environment.CheckNames(c.Namespace, c.StreamTag),
+		c.Settings.Validate(),
 		environment.CheckDigest("EXPECT_DIGEST", c.ExpectDigest),
 		c.Cluster.Validate(),
 	}

@@ -70,7 +70,7 @@ func (r *run) checkImage(ctx context.Context, report *Report) (Check, error) {
 	}
 	if !same {
 		check.Status = failed
-		check.Found = fmt.Sprintf("%s is %s instead of %s", r.StreamTag, orNothing(report.Digest), r.wanted)
+		check.Found = fmt.Sprintf("%s is %s instead of %s", r.StreamTag, environment.OrNothing(report.Digest), r.wanted)
 	}
 	return check, nil
 }
@@ -102,12 +102,11 @@ func (r *run) sourceOf(reference string) (repository *registry.Repository, versi
 	if r.registry == nil {
 		return nil, ""
 	}
-	path, found := strings.CutPrefix(reference, r.registry.Address()+"/")
+	address, version, _ := image.SplitReference(reference)
+	name, found := strings.CutPrefix(address, r.registry.Address()+"/")
 	if !found {
 		return nil, ""
 	}
-	path, _, _ = strings.Cut(path, "@")
-	name, version, _ := strings.Cut(path, ":")
 	return r.registry.Repository(name), version
 }
 
@@ -191,7 +190,7 @@ func checkPods(report *Report) Check {
 			}
 			count++
 			if !pod.Runs(digests) {
-				others = append(others, fmt.Sprintf("%s runs %s%s", pod.Name, orNothing(environment.Short(pod.Digest)), trouble(pod)))
+				others = append(others, fmt.Sprintf("%s runs %s%s", pod.Name, environment.OrNothing(environment.Short(pod.Digest)), trouble(pod)))
 			} else if !pod.Ready {
 				others = append(others, pod.Name+" is not ready"+trouble(pod))
 			}
@@ -213,11 +212,4 @@ func trouble(pod workload.Pod) string {
 		return ""
 	}
 	return " (" + pod.Trouble + ")"
-}
-
-func orNothing(digest string) string {
-	if digest == "" {
-		return "no image"
-	}
-	return digest
 }

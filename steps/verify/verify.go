@@ -65,7 +65,7 @@ type run struct {
 }
 
 func (r *run) do(parent context.Context) (err error) {
-	if r.env, err = environment.Open(r.rt, r.Cluster, r.Namespace, r.StreamTag); err != nil {
+	if r.env, err = environment.Open(r.rt, r.Cluster, r.Settings); err != nil {
 		return err
 	}
 	if r.Registry.Address != "" {
