@@ -55,12 +55,12 @@ type Cluster struct {
 
 // Connect reads the configuration; it does not connect yet. Its errors are of kind fault.Configuration.
 func Connect(config Config) (*Cluster, error) {
+	// client-go writes of itself to stderr, around every mask. What matters of it arrives as an error.
+	silence.Do(func() { klog.SetLogger(logr.Discard()) })
 	settings, err := restConfig(config)
 	if err != nil {
 		return nil, fault.At(Side, fault.As(fault.Configuration, err))
 	}
-	// client-go writes of itself to stderr, around every mask. What matters of it arrives as an error.
-	silence.Do(func() { klog.SetLogger(logr.Discard()) })
 	settings.UserAgent = "dockline"
 	if config.UserAgent != "" {
 		settings.UserAgent = config.UserAgent
