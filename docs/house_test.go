@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -44,7 +45,7 @@ func TestArrowsRunOneWay(t *testing.T) {
 		{name: "pkg knows no step and no program", from: []string{"dockline/pkg/"}, to: []string{"dockline/steps/", "dockline/cmd/", "dockline/e2e/"}},
 		{name: "steps know no program and no test stack", from: []string{"dockline/steps/"}, to: []string{"dockline/cmd/", "dockline/e2e/"}},
 		{name: "programs know no test stack", from: []string{"dockline/cmd/"}, to: []string{"dockline/e2e/"}},
-		{name: "pkg/step alone knows the environment", from: []string{"dockline/pkg/"}, except: []string{"dockline/pkg/step"}, to: []string{"dockline/pkg/step", "github.com/sethvargo/go-envconfig"}},
+		{name: "pkg/step alone knows the configuration", from: []string{"dockline/pkg/"}, except: []string{"dockline/pkg/step"}, to: []string{"dockline/pkg/step", "github.com/sethvargo/go-envconfig"}},
 		{name: "pkg does not log", from: []string{"dockline/pkg/"}, except: []string{"dockline/pkg/step"}, to: []string{"github.com/rs/zerolog"}, directly: true},
 		{name: "pkg/kaniko alone imports Kaniko", from: []string{"dockline/"}, except: []string{"dockline/pkg/kaniko"}, to: []string{kaniko}, directly: true},
 		{name: "only the build reaches Kaniko", from: []string{"dockline/steps/", "dockline/cmd/"}, except: []string{"dockline/steps/clonebuildpush", "dockline/cmd/clone-build-push"}, to: []string{kaniko, "dockline/pkg/kaniko"}},
@@ -135,6 +136,46 @@ func catches(work ast.Expr) bool {
 		}
 	}
 	return false
+}
+
+// TestPkgStepAloneKnowsTheEnvironment forbids the other packages in pkg/ to read environment variables themselves: what
+// is not handed in cannot be seen in --help, nor tested.
+func TestPkgStepAloneKnowsTheEnvironment(t *testing.T) {
+	t.Parallel()
+	except := []string{
+		"../pkg/step/",
+		"../pkg/kaniko/", // the child process's own environment, and the image's mark in it
+	}
+	read := 0
+	err := filepath.WalkDir("../pkg", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || begins(path, except) {
+			return err
+		}
+		read++
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(node ast.Node) bool {
+			selector, ok := node.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			from, _ := selector.X.(*ast.Ident)
+			if from != nil && (from.Name == "os" || from.Name == "syscall" || from.Name == "unix") &&
+				slices.Contains([]string{"Getenv", "LookupEnv", "Environ", "ExpandEnv"}, selector.Sel.Name) {
+				t.Errorf("%s calls %s.%s", path, from.Name, selector.Sel.Name)
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if read < 20 {
+		t.Errorf("only %d files were read: has a folder moved?", read)
+	}
 }
 
 func begins(path string, beginnings []string) bool {

@@ -9,12 +9,12 @@ package cluster
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/dynamic"
@@ -35,16 +35,22 @@ type Config struct {
 	Token      string // bearer token for Server
 	CA         []byte // PEM that signs Server's certificate; the default is the system's pool
 	UserAgent  string // the default is "dockline"
-	// Warn is called with what the API warns about, such as a deprecated version. The default drops it.
+	// Warn is called with what the API warns about, such as a deprecated version, and with what a kubeconfig's credential
+	// plugin has to say. The default drops it.
 	Warn func(text string)
+	// Secret, when set, is told of every secret that the settings hold or bring forth, before it is used.
+	Secret func(secrets ...string)
 	// Patience says how often and how long to try. The zero value is [DefaultPatience].
 	Patience Patience
+	// Retrying, when set, is told of every repetition.
+	Retrying func(Retry)
 }
 
 // Cluster is one cluster with the credentials of one user. It is safe for concurrent use.
 type Cluster struct {
 	server   string
 	patience Patience
+	retrying func(Retry)
 	client   dynamic.Interface
 	watcher  dynamic.Interface // without a limit on how long an answer may take
 }
@@ -52,12 +58,12 @@ type Cluster struct {
 // Connect reads the configuration; it does not connect yet. Its errors are of kind fault.Configuration. A token is
 // sent by plain http to this machine only.
 func Connect(config Config) (*Cluster, error) {
+	// client-go writes of itself to stderr, around every mask. What matters of it arrives as an error.
+	silence.Do(func() { klog.SetLogger(logr.Discard()) })
 	settings, err := restConfig(config)
 	if err != nil {
 		return nil, fault.At(Side, fault.As(fault.Configuration, err))
 	}
-	// client-go writes of itself to stderr, around every mask. What matters of it arrives as an error.
-	silence.Do(func() { klog.SetLogger(logr.Discard()) })
 	settings.UserAgent = "dockline"
 	if config.UserAgent != "" {
 		settings.UserAgent = config.UserAgent
@@ -66,15 +72,24 @@ func Connect(config Config) (*Cluster, error) {
 	settings.WarningHandler = warnings(config.Warn)
 	settings.ContentConfig = rest.ContentConfig{ContentType: "application/json", AcceptContentTypes: "application/json"}
 	patience := config.Patience.orDefault()
-	cluster := &Cluster{server: settings.Host, patience: patience}
+	cluster := &Cluster{server: settings.Host, patience: patience, retrying: config.Retrying}
 
-	client, err := rest.HTTPClientFor(settings)
+	if config.Secret != nil {
+		config.Secret(secretsOf(settings)...)
+		settings.Wrap(func(next http.RoundTripper) http.RoundTripper {
+			return &learner{RoundTripper: next, tell: config.Secret}
+		})
+	}
+	client, err := overhear(settings, warnings(config.Warn).say, rest.HTTPClientFor)
 	if err != nil {
 		return nil, fault.At(Side, fault.New(fault.Configuration, "reading the cluster's settings: %w", err))
 	}
-	cluster.watcher, err = dynamic.NewForConfigAndClient(settings, client)
+	watching := *client // a copy: without settings of its own it is http.DefaultClient
+	watching.CheckRedirect = checkRedirect
+	watching.Transport = once{watching.Transport}
+	cluster.watcher, err = dynamic.NewForConfigAndClient(settings, &watching)
 	if err == nil {
-		limited := *client
+		limited := watching
 		limited.Timeout = patience.Silence
 		cluster.client, err = dynamic.NewForConfigAndClient(settings, &limited)
 	}
@@ -83,9 +98,6 @@ func Connect(config Config) (*Cluster, error) {
 	}
 	return cluster, nil
 }
-
-// Server returns the API's address.
-func (c *Cluster) Server() string { return c.server }
 
 // Patience returns how often and how long calls are tried.
 func (c *Cluster) Patience() Patience { return c.patience }
@@ -141,28 +153,13 @@ type warnings func(string)
 
 // HandleWarningHeader receives the API's Warning headers (RFC 7234, section 5.5).
 func (w warnings) HandleWarningHeader(code int, _ string, text string) {
-	if w != nil && code == 299 && text != "" {
+	if code == 299 && text != "" {
+		w.say("the cluster warns: " + text)
+	}
+}
+
+func (w warnings) say(text string) {
+	if w != nil {
 		w(text)
 	}
-}
-
-// Patience says how long an answer is waited for, and how often and how soon a call is repeated.
-type Patience struct {
-	Attempts int           // calls in all, the first included
-	First    time.Duration // pause before the second call; it doubles from there on
-	Longest  time.Duration // longest pause
-	Silence  time.Duration // longest wait for one answer
-	Poll     time.Duration // pause between two looks where the API offers no watch
-}
-
-// DefaultPatience sees an API server through a restart: about 15 seconds of pauses in all.
-var DefaultPatience = Patience{
-	Attempts: 6, First: 500 * time.Millisecond, Longest: 8 * time.Second, Silence: 30 * time.Second, Poll: 2 * time.Second,
-}
-
-func (p Patience) orDefault() Patience {
-	if p == (Patience{}) {
-		return DefaultPatience
-	}
-	return p
 }

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -24,7 +25,7 @@ import (
 
 var (
 	impatient = cluster.Patience{
-		Attempts: 3, First: time.Millisecond, Longest: 2 * time.Millisecond, Silence: 2 * time.Second, Poll: time.Millisecond,
+		Attempts: 3, First: time.Millisecond, Longest: 2 * time.Millisecond, LongestAsked: 2 * time.Second, Silence: 2 * time.Second, Poll: time.Millisecond,
 	}
 	things = cluster.Resource{Group: "example.com", Version: "v1", Plural: "things", Kind: "Thing"}
 )
@@ -72,7 +73,9 @@ func TestAnswersHaveKinds(t *testing.T) {
 			t.Parallel()
 			var calls atomic.Int32
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				calls.Add(1)
+				if r.Header.Get("Authorization") == "Bearer t" { // and no caller of another test, whose port it was
+					calls.Add(1)
+				}
 				row.answer(w, r)
 			}))
 			defer server.Close()
@@ -146,6 +149,177 @@ func TestConnections(t *testing.T) {
 		if _, err := cluster.Connect(config); fault.KindOf(err) != fault.Configuration {
 			t.Errorf("%s: %v (%s)", name, err, fault.KindOf(err))
 		}
+	}
+}
+
+// TestRedirectsDoNotCarryTheToken has an API that sends its callers elsewhere, as a log-in page in front of it does.
+func TestRedirectsDoNotCarryTheToken(t *testing.T) {
+	t.Parallel()
+	var heard atomic.Value // what the other host was sent
+	heard.Store("")
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		heard.Store(r.Method + " " + r.URL.Path + " " + r.Header.Get("Authorization"))
+	}))
+	t.Cleanup(other.Close)
+	var calls atomic.Int32
+	var status int
+	var to string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		calls.Add(1)
+		if strings.HasPrefix(r.URL.Path, "/here/") {
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(map[string]any{"apiVersion": "example.com/v1", "kind": "Thing", "metadata": map[string]any{"name": "x"}})
+			return
+		}
+		http.Redirect(w, r, to, status)
+	}))
+	t.Cleanup(server.Close)
+	object := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "example.com/v1", "kind": "Thing", "metadata": map[string]any{"name": "x"}}}
+	for _, row := range []struct {
+		name   string
+		status int
+		to     string
+		write  bool
+		kind   fault.Kind // 0: it is followed
+		says   string
+	}{
+		{"to another host", 302, other.URL + "/login?state=x", false, fault.Unavailable, "it redirects to " + other.URL + ","},
+		{"a write to another host", 307, other.URL + "/login", true, fault.Unavailable, "it redirects to " + other.URL},
+		{"to another scheme", 302, "https" + strings.TrimPrefix(server.URL, "http"), false, fault.Unavailable, "it redirects to https://"},
+		{"a write that would become a read", 302, "/here/login", true, fault.Unavailable, "it redirects to " + server.URL},
+		{"round and round", 302, "/apis/again", false, fault.Unavailable, "it redirects to"},
+		{"within the API", 302, "/here/x", false, 0, ""},
+	} {
+		status, to = row.status, row.to
+		calls.Store(0)
+		c := connect(t, cluster.Config{Server: server.URL, Token: "t0ken"})
+		_, err := c.Get(t.Context(), things, "dev", "x")
+		if row.write {
+			calls.Store(0)
+			_, err = c.Update(t.Context(), things, "dev", object)
+		}
+		switch {
+		case row.kind == 0 && err != nil:
+			t.Errorf("%s: %v", row.name, err)
+		case row.kind != 0 && (fault.KindOf(err) != row.kind || fault.SideOf(err) != cluster.Side || !strings.Contains(err.Error(), row.says)):
+			t.Errorf("%s: %v (%s)", row.name, err, fault.KindOf(err))
+		}
+		if err != nil && strings.Contains(err.Error(), "state=") {
+			t.Errorf("%s: the address is told with its query: %v", row.name, err)
+		}
+		if row.kind != 0 && row.name != "round and round" && calls.Load() != 1 {
+			t.Errorf("%s: %d calls, and another one cannot help", row.name, calls.Load())
+		}
+	}
+	if heard.Load() != "" {
+		t.Errorf("the other host was sent %q", heard.Load())
+	}
+}
+
+// TestSecretsAreTold has a token, a password, a client's key, and a plugin that brings a token forth and talks.
+func TestSecretsAreTold(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewTLSServer(status(404, "NotFound", "no"))
+	t.Cleanup(server.Close)
+	ca := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	plugin := write("plugin", `#!/bin/sh
+echo "renewing the token" >&2
+echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"from-the-plugin"}}'
+`)
+	for _, row := range []struct{ name, user, secret, says string }{
+		{"a token", `{"token":"a-token"}`, "a-token", ""},
+		{"a token in a file", fmt.Sprintf(`{"tokenFile":%q}`, write("token", "a-token-in-a-file")), "a-token-in-a-file", ""},
+		{"a password", `{"username":"me","password":"a-password"}`, "a-password", ""},
+		{"a plugin", fmt.Sprintf(`{"exec":{"apiVersion":"client.authentication.k8s.io/v1","command":%q,"interactiveMode":"Never"}}`, plugin),
+			"from-the-plugin", "renewing the token"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			kubeconfig := write(row.name, fmt.Sprintf(`{"clusters":[{"name":"c","cluster":{"server":%q,"certificate-authority-data":%q}}],"users":[{"name":"u","user":%s}],
+				"contexts":[{"name":"x","context":{"cluster":"c","user":"u"}}],"current-context":"x"}`, server.URL, ca, row.user))
+			var told []string
+			said := make(chan string, 10)
+			c := connect(t, cluster.Config{Kubeconfig: kubeconfig,
+				Secret: func(secrets ...string) { told = append(told, secrets...) }, Warn: func(text string) { said <- text }})
+			if _, err := c.Get(t.Context(), things, "dev", "x"); fault.KindOf(err) != fault.NotFound {
+				t.Fatal(err)
+			}
+			if !slices.Contains(told, row.secret) {
+				t.Errorf("told of %q", told)
+			}
+			if row.says == "" {
+				return
+			}
+			select {
+			case text := <-said:
+				if !strings.Contains(text, row.says) {
+					t.Errorf("it said %q", text)
+				}
+			case <-time.After(10 * time.Second):
+				t.Error("what the plugin says is not handed on")
+			}
+		})
+	}
+}
+
+// TestItsOwnPatienceIsTheOnlyOne has an API that asks for pauses, or drops connections, which client-go would obey and
+// repeat by itself, and counts the calls that arrive and the pauses that are told.
+func TestItsOwnPatienceIsTheOnlyOne(t *testing.T) {
+	t.Parallel()
+	busy := func(after string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Retry-After", after)
+			status(429, "TooManyRequests", "slow down")(w, r)
+		}
+	}
+	for _, row := range []struct {
+		name   string
+		answer http.HandlerFunc
+		calls  int32
+		wait   time.Duration // the longest that is told
+		says   string
+	}{
+		{"an hour is too long", busy("3600"), 1, 0, "it asks to wait for 1h0m0s"},
+		{"an hour in the answer's body", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(429)
+			_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"TooManyRequests","message":"slow down","code":429,"details":{"retryAfterSeconds":3600}}`))
+		}, 1, 0, "it asks to wait for 1h0m0s"},
+		{"a second is waited for", busy("1"), 3, time.Second, "slow down"},
+		{"no wish", busy("0"), 3, 2 * time.Millisecond, "slow down"},
+		{"the connection breaks off", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+			3, 2 * time.Millisecond, "broke off"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			var calls atomic.Int32
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				calls.Add(1)
+				row.answer(w, r)
+			}))
+			t.Cleanup(server.Close)
+			var told []cluster.Retry
+			c := connect(t, cluster.Config{Server: server.URL, Token: "t", Retrying: func(r cluster.Retry) { told = append(told, r) }})
+			_, err := c.Get(t.Context(), things, "dev", "x")
+			if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), row.says) {
+				t.Errorf("%v (%s)", err, fault.KindOf(err))
+			}
+			if calls.Load() != row.calls || len(told) != int(row.calls)-1 {
+				t.Errorf("%d calls (want %d), told of %+v", calls.Load(), row.calls, told)
+			}
+			for i, again := range told {
+				if again.Attempt != i+2 || again.Of != 3 || again.Wait > row.wait || again.Err == nil {
+					t.Errorf("told of %+v", again)
+				}
+			}
+		})
 	}
 }
 

@@ -1,14 +1,12 @@
 package cluster
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -18,47 +16,22 @@ import (
 // ErrConflict is the cause of an error when an object was changed, or made, by somebody else in the meantime.
 var ErrConflict = errors.New("changed by somebody else in the meantime")
 
-// repeat calls until an answer is final: at most Patience.Attempts times while the API is overloaded or away.
-//
-// A write whose answer was lost may be made twice that way. That is harmless, since each of ours is bound to a
-// resource version or creates an object: the second one is answered by a conflict, on which the caller reads again.
-func (c *Cluster) repeat(ctx context.Context, doing string, call func(context.Context) error) error {
-	pause := c.patience.First
-	for attempt := 1; ; attempt++ {
-		err := call(ctx)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("%s: %w", doing, Ended(ctx))
-		}
-		if !temporary(err) || attempt >= c.patience.Attempts {
-			return c.explain(doing, attempt, err)
-		}
-		wait := pause
-		if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
-			wait = max(wait, min(time.Duration(seconds)*time.Second, c.patience.Longest))
-		}
-		if err := Sleep(ctx, wait); err != nil {
-			return fmt.Errorf("%s: %w", doing, Ended(ctx))
-		}
-		pause = min(2*pause, c.patience.Longest)
-	}
-}
-
 // temporary tells whether the same call may be answered otherwise in a moment.
 func temporary(err error) bool {
 	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
 		code := status.Status().Code
 		return code == http.StatusTooManyRequests || code >= http.StatusInternalServerError
 	}
-	return !untrusted(err)
+	return !untrusted(err) && !errors.As(err, new(*redirectError))
 }
 
 // explain gives the API's answer a kind and keeps its words.
 func (c *Cluster) explain(doing string, attempts int, err error) error {
 	kind := fault.Unexpected
+	var redirect *redirectError
 	switch {
+	case errors.As(err, &redirect):
+		kind, err = fault.Unavailable, fmt.Errorf("connecting to %s: %w", c.server, redirect)
 	case apierrors.IsUnauthorized(err):
 		kind = fault.Denied
 		err = fmt.Errorf("the cluster refuses the credentials: %w", err)

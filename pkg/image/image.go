@@ -30,7 +30,11 @@ func Parse(text string) (Image, error) {
 
 // ParseName reads CODE/NAME or CODE/NAME:VERSION. Its errors are of kind fault.Configuration.
 func ParseName(text string) (Image, error) {
-	if strings.Contains(text, "@") {
+	if before, after, found := strings.Cut(text, "@"); found {
+		if strings.Contains(after, "@") || !digestGrammar.MatchString(after) || !strings.Contains(before, "/") {
+			// What stands there may be a password: it is not repeated.
+			return Image{}, fault.New(fault.Configuration, "reading the image: an account (before an \"@\") does not belong into its name")
+		}
 		return Image{}, invalid(text, "a digest does not belong into an image name")
 	}
 	name, version, versioned := strings.Cut(text, ":")
@@ -61,6 +65,16 @@ func (i Image) String() string {
 	return i.Name + ":" + i.Version
 }
 
+// SplitReference takes HOST/NAME:VERSION, HOST/NAME@DIGEST, or both at once, apart; what is missing is "". It checks
+// nothing.
+func SplitReference(reference string) (repository, version, digest string) {
+	repository, digest, _ = strings.Cut(reference, "@")
+	if colon := strings.LastIndex(repository, ":"); colon > strings.LastIndex(repository, "/") {
+		repository, version = repository[:colon], repository[colon+1:]
+	}
+	return repository, version, digest
+}
+
 // CheckVersion says what is wrong with a version, by the distribution specification's grammar of tags ("Pulling
 // manifests"): up to 128 letters, digits, "_", "." and "-", not led by "." or "-". Its errors are of kind
 // fault.Configuration.
@@ -77,6 +91,8 @@ func CheckVersion(version string) error {
 var (
 	nameGrammar = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
 	tagGrammar  = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+
+	digestGrammar = regexp.MustCompile(`^[a-z0-9]+:[a-f0-9]+$`) // as far as it tells a digest from a host
 )
 
 const longestName = 255

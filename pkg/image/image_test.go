@@ -29,6 +29,9 @@ func TestParse(t *testing.T) {
 		{"upper case", "deepsky/Hello:1.0", image.Image{}, "upper case"},
 		{"digest", "deepsky/hello@sha256:" + strings.Repeat("0", 64), image.Image{}, "digest"},
 		{"tag and digest", "deepsky/hello:1@sha256:" + strings.Repeat("0", 64), image.Image{}, "digest"},
+		{"account", "user:S3CRET@registry.example.com/deepsky/hello:1.0", image.Image{}, "an account"},
+		{"account with a slash in its password", "user:S3/CRET@host/deepsky/hello:1.0", image.Image{}, "an account"},
+		{"account and digest", "user:S3CRET@host/deepsky/hello@sha256:" + strings.Repeat("0", 64), image.Image{}, "an account"},
 		{"host", "registry.example.com/deepsky/hello:1.0", image.Image{}, "host"},
 		{"host with port", "registry:5000/deepsky/hello:1.0", image.Image{}, "host"},
 		{"localhost", "localhost/deepsky/hello:1.0", image.Image{}, "host"},
@@ -56,7 +59,7 @@ func TestParse(t *testing.T) {
 				}
 				return
 			}
-			if err == nil || !strings.Contains(err.Error(), row.problem) || fault.KindOf(err) != fault.Configuration {
+			if err == nil || !strings.Contains(err.Error(), row.problem) || strings.Contains(err.Error(), "CRET") || fault.KindOf(err) != fault.Configuration {
 				t.Errorf("Parse(%q): error %v of kind %v, want one with %q", row.text, err, fault.KindOf(err), row.problem)
 			}
 		})
@@ -68,6 +71,24 @@ func TestParseNameLeavesOutTheVersion(t *testing.T) {
 	got, err := image.ParseName("deepsky/hello")
 	if err != nil || got.String() != "deepsky/hello" {
 		t.Errorf("ParseName = %q, %v", got, err)
+	}
+}
+
+func TestSplitReference(t *testing.T) {
+	t.Parallel()
+	for reference, want := range map[string][3]string{
+		"host:5000/a/b:1":          {"host:5000/a/b", "1", ""},
+		"host:5000/a/b":            {"host:5000/a/b", "", ""},
+		"host/a/b@sha256:01":       {"host/a/b", "", "sha256:01"},
+		"host:5000/a/b:1@sha256:1": {"host:5000/a/b", "1", "sha256:1"},
+		"b:1":                      {"b", "1", ""},
+		"hello-app@sha256:1":       {"hello-app", "", "sha256:1"},
+		"":                         {"", "", ""},
+	} {
+		var got [3]string
+		if got[0], got[1], got[2] = image.SplitReference(reference); got != want {
+			t.Errorf("SplitReference(%q) = %q, want %q", reference, got, want)
+		}
 	}
 }
 

@@ -56,7 +56,8 @@ func (c *Client) Ask(ctx context.Context, stream, reference string, insecure boo
 		case attempt >= mostAsks || !failure.temporary():
 			return Pull{}, c.hinted(failure.err(doing), reference, insecure)
 		}
-		if err := cluster.Sleep(ctx, pause); err != nil {
+		again := cluster.Retry{Attempt: attempt + 1, Of: mostAsks, Wait: pause, Err: failure.err(doing)}
+		if err := c.cluster.Pause(ctx, again); err != nil {
 			return Pull{}, fmt.Errorf("%s: %w", doing, err)
 		}
 		pause = min(2*pause, c.patience.Longest)

@@ -11,22 +11,17 @@ import (
 )
 
 // AwaitImport waits until the cluster has imported the spec that [Client.Move] wrote, or a later one of the same
-// reference, and returns the tag. hook, which may be nil, is called with each state on the way.
+// reference, and returns the tag.
 //
 // A failed import is an error of the kind that its reason calls for. That the tag was pointed elsewhere, or removed,
 // in the meantime is an error of kind fault.Wrong.
-func (c *Client) AwaitImport(
-	ctx context.Context, name Name, generation int64, from From, hook func(Tag),
-) (imported Tag, err error) {
+func (c *Client) AwaitImport(ctx context.Context, name Name, generation int64, from From) (imported Tag, err error) {
 	err = c.cluster.Await(ctx, Streams, c.namespace, name.Stream, func(object *unstructured.Unstructured) (bool, error) {
 		stream, err := decode(object)
 		if err != nil {
 			return false, err
 		}
 		tag, found := stream.Tag(name.Tag)
-		if hook != nil {
-			hook(tag)
-		}
 		switch {
 		case !found || (tag.spec == nil):
 			return false, fault.At(cluster.Side, fault.New(fault.Wrong,

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"dockline/pkg/fault"
+	"dockline/pkg/image"
 )
 
 // Name is a stream tag, STREAM:TAG.
@@ -25,7 +26,7 @@ func ParseName(text string) (Name, error) {
 	case len(stream) > longestStream || !streamGrammar.MatchString(stream):
 		return Name{}, fault.New(fault.Configuration,
 			"stream tag %q: %q is no image stream's name (lower-case letters and digits, parted by . _ or -)", text, stream)
-	case !tagGrammar.MatchString(tag):
+	case image.CheckVersion(tag) != nil:
 		return Name{}, fault.New(fault.Configuration,
 			"stream tag %q: %q is no tag (letters, digits, _ . and -, at most 128)", text, tag)
 	}
@@ -39,8 +40,5 @@ func (n Name) String() string { return n.Stream + ":" + n.Tag }
 const longestStream = 253
 
 // A stream's name is a path component of the OCI distribution specification, since the internal registry serves
-// NAMESPACE/STREAM; the tag is that specification's <reference>.
-var (
-	streamGrammar = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$`)
-	tagGrammar    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
-)
+// NAMESPACE/STREAM. (The tag is that specification's <reference>.)
+var streamGrammar = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$`)

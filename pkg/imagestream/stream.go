@@ -10,6 +10,7 @@ import (
 
 	"dockline/pkg/cluster"
 	"dockline/pkg/fault"
+	"dockline/pkg/image"
 )
 
 // Client reads and writes the image streams of one namespace.
@@ -23,9 +24,6 @@ type Client struct {
 func In(c *cluster.Cluster, namespace string) *Client {
 	return &Client{cluster: c, namespace: namespace, patience: c.Patience()}
 }
-
-// Namespace returns the client's namespace.
-func (c *Client) Namespace() string { return c.namespace }
 
 // Stream is one image stream.
 type Stream struct {
@@ -113,6 +111,15 @@ func (t Tag) Digest() string {
 		return ""
 	}
 	return t.History[0].Digest
+}
+
+// Repository returns HOST/NAME of the image that the tag means now, or "".
+func (t Tag) Repository() string {
+	if len(t.History) == 0 {
+		return ""
+	}
+	repository, _, _ := image.SplitReference(t.History[0].Reference)
+	return repository
 }
 
 // Previous returns the newest image of the history that differs from the present one.

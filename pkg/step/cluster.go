@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"strings"
 )
 
 // Cluster says how to reach the Kubernetes or OpenShift API. With none of it set, a pod's own ServiceAccount is used.
@@ -39,7 +40,9 @@ func (c Cluster) validateServer() error {
 	}
 	server, err := url.Parse(c.Server)
 	switch {
-	case err != nil || server.Hostname() == "" || server.User != nil || server.Scheme != "https" && server.Scheme != "http":
+	case strings.Contains(c.Server, "@"):
+		return Problem("KUBE_SERVER is an address without an account: the account's token belongs into KUBE_TOKEN")
+	case err != nil || server.Hostname() == "" || server.Scheme != "https" && server.Scheme != "http":
 		return Problem("KUBE_SERVER is no address such as https://api.example.com:6443") // it may hold a password
 	case server.Scheme == "http" && server.Hostname() != "localhost" && !net.ParseIP(server.Hostname()).IsLoopback():
 		return Problem("KUBE_SERVER: plain http would show KUBE_TOKEN on its way to %q: use https", server.Host)

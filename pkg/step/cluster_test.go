@@ -21,7 +21,7 @@ func TestClusterValidate(t *testing.T) {
 		"plain http elsewhere":              {Cluster{Server: "http://api.example.com", Token: "t"}, "KUBE_SERVER: plain http would show KUBE_TOKEN"},
 		"plain http elsewhere, by capitals": {Cluster{Server: "HTTP://api.example.com", Token: "t"}, "KUBE_SERVER: plain http would show KUBE_TOKEN"},
 		"plain http at a look-alike":        {Cluster{Server: "http://localhost.example.com", Token: "t"}, "KUBE_SERVER: plain http would show KUBE_TOKEN"},
-		"loopback as an account":            {Cluster{Server: "http://127.0.0.1:x@api.example.com", Token: "t"}, noAddress},
+		"loopback as an account":            {Cluster{Server: "http://127.0.0.1:x@api.example.com", Token: "t"}, "KUBE_SERVER is an address without an account"},
 		"a host alone":                      {Cluster{Server: "api.example.com:6443", Token: "t"}, noAddress},
 		"another scheme":                    {Cluster{Server: "ftp://api.example.com", Token: "t"}, noAddress},
 		"both":                              {Cluster{Kubeconfig: "/k", Server: "https://x", Token: "t"}, "are both set"},

@@ -32,7 +32,7 @@ type Common struct {
 	Require []string `env:"REQUIRE"`
 }
 
-func (c *Common) validate(getenv func(string) string) error {
+func (c *Common) validate(getenv func(string) string, variables []Variable) error {
 	var problems []error
 	if !slices.Contains([]string{"console", "json"}, c.LogFormat) {
 		problems = append(problems, Problem("LOG_FORMAT: %q is neither console nor json", c.LogFormat))
@@ -42,7 +42,8 @@ func (c *Common) validate(getenv func(string) string) error {
 	}
 	for _, name := range c.Require {
 		name = strings.TrimSpace(name)
-		if name != "" && getenv(name) == "" && getenv(name+"_FILE") == "" {
+		secret := slices.ContainsFunc(variables, func(v Variable) bool { return v.Secret && v.Name == name })
+		if name != "" && getenv(name) == "" && (!secret || getenv(name+"_FILE") == "") {
 			problems = append(problems, Problem("%s is empty, and REQUIRE says that it must not be", name))
 		}
 	}

@@ -1,6 +1,7 @@
 package step
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,8 @@ func endingOf(ctx context.Context, err error) ending {
 	if errors.As(context.Cause(ctx), &signal) && (errors.Is(err, context.Canceled) || errors.As(err, &signal)) {
 		return ending{
 			status: 128 + int(signal.signal), name: "interrupted", text: signal.Error(), side: fault.SideOf(err),
-			hint: "nothing half-done is visible; start the same step again to complete the work",
+			hint: strings.TrimSuffix(cmp.Or(fault.HintOf(err),
+				"nothing half-done is visible; start the same step again to complete the work"), "."),
 		}
 	}
 	kind := fault.KindOf(err)

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"dockline/pkg/fault"
 )
 
 // largestSecret bounds what is read of a file that is named as a secret, a CA or a list of credentials.
@@ -48,6 +50,9 @@ func writeFile(path string, content []byte) (err error) {
 // removeFile removes what an earlier run left at path; that nothing is there is fine. A link itself is removed, not
 // what it names.
 func removeFile(path string) error {
+	if info, err := os.Lstat(path); err == nil && info.IsDir() {
+		return fault.New(fault.Configuration, "removing the stale %q: it is a folder", path)
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("removing the stale %q: %w", path, err)
 	}

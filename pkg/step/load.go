@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"reflect"
 	"slices"
 	"sort"
@@ -166,19 +165,7 @@ func (l *loader) show(v Variable, value string) string {
 	if v.Secret {
 		return Secret(value).String()
 	}
-	if password := passwordOf(value); password != "" {
-		l.runtime.Mask(password)
-	}
-	return l.runtime.Masked(value)
-}
-
-func passwordOf(value string) string {
-	address, err := url.Parse(value)
-	if err != nil || address.User == nil {
-		return ""
-	}
-	password, _ := address.User.Password()
-	return password
+	return l.runtime.Masked(hideInAddresses(value))
 }
 
 // maskAmbient makes known the secrets that a CI system puts into every job's environment, and those in any variable
@@ -191,9 +178,7 @@ func (l *loader) maskAmbient() {
 	sort.Strings(names)
 	for _, name := range names {
 		value := l.environment[name]
-		if password := passwordOf(value); password != "" {
-			l.runtime.Mask(password)
-		}
+		l.runtime.Mask(secretsInAddresses(value)...)
 		for _, ending := range []string{"PASSWORD", "_TOKEN", "_SECRET", "_JWT"} {
 			if strings.HasSuffix(name, ending) && len(value) >= 8 {
 				l.runtime.Mask(value)

@@ -47,16 +47,25 @@ func named(programs []Program, called string) (Program, error) {
 }
 
 // Run runs a step program with this environment ("NAME=value" each), and returns its exit status. Everything that it
-// writes to stdout and stderr is masked.
-func Run(ctx context.Context, p Program, args, environment []string, stdout, stderr io.Writer) int {
+// writes to stdout and stderr is masked, and a crash too ends in one clear line and status 1.
+func Run(ctx context.Context, p Program, args, environment []string, stdout, stderr io.Writer) (status int) {
 	r := newRun(p, environment, stdout, stderr)
 	defer r.flush()
-	if len(args) > 0 {
-		return r.flag(args)
+	err := guarded(func() error {
+		if len(args) > 0 {
+			status = r.flag(args)
+			return nil
+		}
+		ctx, stop := r.interruptible(ctx)
+		defer stop()
+		status = r.run(ctx)
+		return nil
+	})
+	if err != nil {
+		r.tellCrash(err)
+		status = r.say(endingOf(ctx, err))
 	}
-	ctx, stop := r.interruptible(ctx)
-	defer stop()
-	return r.run(ctx)
+	return status
 }
 
 // run is one run of a program.
@@ -65,8 +74,9 @@ type run struct {
 	common  Common
 	loader  loader
 	rt      *Runtime
-	stdout  io.WriteCloser
-	stderr  io.WriteCloser
+	stdout  *cleaningWriter
+	stderr  *cleaningWriter
+	marks   io.WriteCloser // stderr, for the CI system's own marks
 	started time.Time
 }
 
@@ -78,7 +88,8 @@ func newRun(p Program, environment []string, stdout, stderr io.Writer) *run {
 		}
 	}
 	masker := &Masker{}
-	r := &run{program: p, started: time.Now(), stdout: masker.Writer(stdout), stderr: masker.Writer(stderr)}
+	r := &run{program: p, started: time.Now(), marks: masker.Writer(stderr)}
+	r.stdout, r.stderr = &cleaningWriter{to: masker.Writer(stdout)}, &cleaningWriter{to: r.marks}
 	r.rt = &Runtime{
 		Stdout: r.stdout,
 		Getenv: func(name string) string { return values[name] },
@@ -86,6 +97,7 @@ func newRun(p Program, environment []string, stdout, stderr io.Writer) *run {
 		files:  new([]string),
 		every:  waitingEvery,
 	}
+	r.rt.Log = newLog(r.stderr, &r.common, p.Name) // until the configuration is read
 	r.loader = loader{environment: values, runtime: r.rt}
 	return r
 }
@@ -119,30 +131,31 @@ func (r *run) configure() error {
 	r.loader.maskAmbient()
 	err := r.loader.load(variables)
 	r.common.setDefaults()
+	r.stderr.json = r.common.LogFormat == "json"
 	r.rt.Log = newLog(r.stderr, &r.common, r.program.Name)
 	r.rt.sections = &sections{
-		enabled: r.rt.Getenv("GITLAB_CI") != "" && r.common.LogFormat != "json", to: r.stderr, now: time.Now,
+		enabled: r.rt.Getenv("GITLAB_CI") != "" && r.common.LogFormat != "json", to: r.marks, now: time.Now,
 	}
 	// The step validates even what could not be read whole, so that a person mends all problems in one go.
-	return errors.Join(err, fault.As(fault.Configuration, r.program.Step.Validate()), r.common.validate(r.rt.Getenv))
+	return errors.Join(err, fault.As(fault.Configuration, r.program.Step.Validate()), r.common.validate(r.rt.Getenv, variables))
 }
 
 func (r *run) run(ctx context.Context) int {
-	err := r.configure()
+	err := guarded(r.configure)
 	for _, warning := range r.loader.warnings {
 		r.rt.Log.Warn().Msg(warning)
 	}
+	// What an earlier run left must not pass for this one's, least of all when this one comes to nothing.
+	err = errors.Join(err, removeStale(&r.common, r.program))
 	var outcome Outcome
 	if err == nil {
-		err = removeStale(&r.common, r.program.Results)
-	}
-	if err == nil {
-		outcome, err = r.work(ctx)
-		if crash := (*fault.Crash)(nil); errors.As(err, &crash) || errors.As(context.Cause(ctx), &crash) {
-			r.rt.Log.Debug().Bytes("stack", crash.Stack).Msg("crashed")
-		}
+		err = guarded(func() (err error) {
+			outcome, err = r.program.Step.Run(ctx, r.rt)
+			return err
+		})
+		r.tellCrash(errors.Join(err, context.Cause(ctx)))
 		// Commands that a step runs, such as a build's, may have left there what is none of its results.
-		err = errors.Join(err, removeStale(&r.common, r.program.Results))
+		err = errors.Join(err, removeAll(&r.common, r.program.Results, []string{r.common.ReportFile}))
 	}
 	results := outcome.Results
 	if err != nil {
@@ -162,10 +175,17 @@ func (r *run) run(ctx context.Context) int {
 	return r.say(end)
 }
 
-// work runs the step under a recover, so that a crash too ends in one clear line and status 1.
-func (r *run) work(ctx context.Context) (outcome Outcome, err error) {
+// guarded turns a crash of f into its error, so that what is due after it is still done.
+func guarded(f func() error) (err error) {
 	defer fault.Catch(&err)
-	return r.program.Step.Run(ctx, r.rt)
+	return f()
+}
+
+// tellCrash logs where a program crashed, for who asks for it.
+func (r *run) tellCrash(err error) {
+	if crash := (*fault.Crash)(nil); errors.As(err, &crash) {
+		r.rt.Log.Debug().Bytes("stack", crash.Stack).Msg("crashed")
+	}
 }
 
 func (r *run) report(end ending, outcome Outcome, results []Result) report {
@@ -191,7 +211,7 @@ func (r *run) say(end ending) int {
 		r.rt.Log.Error().Int("exit_status", end.status).Str("kind", end.name).Str("side", end.side).
 			Str("hint", end.hint).Msg(r.program.Name + ": " + end.text)
 	default:
-		fmt.Fprintln(r.stderr, end.lastLine(r.program.Name))
+		fmt.Fprintln(r.stderr, cleanLine(end.lastLine(r.program.Name)))
 	}
 	return end.status
 }
@@ -214,7 +234,7 @@ func (r *run) interruptible(parent context.Context) (ctx context.Context, stop f
 			select {
 			case <-done:
 			case <-time.After(grace):
-				end := r.say(endingOf(ctx, context.Canceled))
+				end := r.say(endingOf(ctx, fault.WithHint(context.Canceled, "start the same step again: it completes the work")))
 				r.flush()
 				os.Exit(end)
 			}

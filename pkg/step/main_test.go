@@ -44,10 +44,19 @@ type sample struct {
 	Secrets  map[string]Secret `env:"BUILD_SECRET_*"`
 	Target   Registry          `env:", prefix=TARGET_"`
 
-	run func(context.Context, *Runtime) (Outcome, error)
+	run      func(context.Context, *Runtime) (Outcome, error)
+	validate func() error
+	reports  []string
 }
 
-func (s *sample) Validate() error { return nil }
+func (s *sample) Validate() error {
+	if s.validate == nil {
+		return nil
+	}
+	return s.validate()
+}
+
+func (s *sample) Reports() []string { return s.reports }
 
 func (s *sample) Run(ctx context.Context, rt *Runtime) (Outcome, error) {
 	if s.run == nil {
@@ -96,6 +105,8 @@ func TestConfiguration(t *testing.T) {
 		"a family":                  {[]string{"IMAGE=a", "BUILD_SECRET_NPM=tok3n", "BUILD_SECRET_KEY_FILE=" + secretFile}, func(s *sample) (any, any) { return s.Secrets, map[string]Secret{"NPM": "tok3n", "KEY": "from-a-file"} }, nil},
 		"REQUIRE holds":             {[]string{"IMAGE=a", "REQUIRE=IMAGE"}, nil, nil},
 		"REQUIRE does not hold":     {[]string{"IMAGE=a", "REQUIRE=IMAGE, DIGEST"}, nil, []string{"DIGEST is empty, and REQUIRE says"}},
+		"REQUIRE and a file":        {[]string{"IMAGE=a", "REQUIRE=DIGEST", "DIGEST_FILE=" + secretFile}, nil, []string{"DIGEST is empty, and REQUIRE says"}},
+		"REQUIRE and a secret file": {[]string{"IMAGE=a", "REQUIRE=GIT_PASSWORD", "GIT_PASSWORD_FILE=" + secretFile}, nil, nil},
 		"a report in no folder":     {[]string{"IMAGE=a", "REPORT_FILE=/dev/null/x"}, nil, []string{"REPORT_FILE", "not a folder"}},
 		"a map":                     {[]string{"IMAGE=a", "LABELS=a:b,c:d"}, func(s *sample) (any, any) { return s.Labels, map[string]string{"a": "b", "c": "d"} }, nil},
 		"a near miss is no problem": {[]string{"IMAGE=a", "TARGET_REGITSRY=x"}, nil, nil},
@@ -156,7 +167,7 @@ func TestEndings(t *testing.T) {
 		last   string
 	}{
 		"done":   {status: 0},
-		"a rule": {err: fault.New(fault.Refused, "the tag holds another digest"), status: 3, last: "sample: refused: the tag holds another digest (exit status 3)"},
+		"a rule": {err: fault.New(fault.Refused, "the tag holds another digest"), status: 3, last: "sample: refused: the tag holds another digest. Hint: a rule of this step forbids it: look at both sides of what it says before you change either (exit status 3)"},
 		"a side and its prefix": {
 			err: fault.At("target registry", fault.New(fault.Denied, "pushing %q: 401", "a:1")), status: 5,
 			last: `sample: not allowed: target registry: pushing "a:1": 401. Hint: check TARGET_REGISTRY_USERNAME and TARGET_REGISTRY_PASSWORD, and that this account has the right to do this (exit status 5)`,
@@ -174,7 +185,7 @@ func TestEndings(t *testing.T) {
 			err: fault.At("Git server", fault.New(fault.NotFound, "there is no such repository")), status: 4,
 			last: "sample: not found: Git server: there is no such repository. Hint: check GIT_URL, and that the account may read it (exit status 4)",
 		},
-		"several lines": {err: errors.Join(fault.New(fault.Wrong, "one"), errors.New("two")), status: 8, last: "sample: wrong: one; two (exit status 8)"},
+		"several lines": {err: errors.Join(fault.New(fault.Wrong, "one"), errors.New("two")), status: 8, last: "sample: wrong: one; two. Hint: what was found is not what it should be: the log above tells how it came to that (exit status 8)"},
 		"no kind":       {err: errors.New("odd"), status: 1, last: "sample: unexpected: odd. Hint: this looks like a bug: run again with LOG_LEVEL=debug and report what it says (exit status 1)"},
 		"a deadline":    {err: context.DeadlineExceeded, status: 7, last: "sample: timed out: context deadline exceeded. Hint: look at what it waited for, and raise TIMEOUT if that is only slow (exit status 7)"},
 		"a crash":       {panics: true, status: 1, last: "sample: unexpected: crashed: boom. Hint: this looks like a bug: run again with LOG_LEVEL=debug and report what it says (exit status 1)"},
@@ -297,6 +308,84 @@ func TestForgedResultsDoNotOutliveAFailure(t *testing.T) {
 		t.Errorf("status %d, files %v, %v", status, entries, err)
 	}
 }
+
+// TestNothingOfAnEarlierRunStays has runs that come to nothing where an earlier one left its results.
+func TestNothingOfAnEarlierRunStays(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		sample sample
+		with   []string
+		args   []string
+		status int
+		stays  bool
+	}{
+		"nothing is configured":  {status: 2},
+		"a variable is no value": {with: []string{"IMAGE=a", "FORCE=maybe"}, status: 2},
+		"REQUIRE does not hold":  {with: []string{"IMAGE=a", "REQUIRE=DIGEST"}, status: 2},
+		"the step fails": {sample: sample{run: func(context.Context, *Runtime) (Outcome, error) {
+			return Outcome{}, fault.New(fault.Denied, "no")
+		}}, with: []string{"IMAGE=a"}, status: 5},
+		"validating crashes": {sample: sample{validate: func() error { panic("boom") }}, with: []string{"IMAGE=a"}, status: 1},
+		"the step crashes": {sample: sample{run: func(context.Context, *Runtime) (Outcome, error) { panic("boom") }},
+			with: []string{"IMAGE=a"}, status: 1},
+		"nothing is run": {args: []string{"--print-config"}, with: []string{"IMAGE=a"}, status: 0, stays: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			var left []string
+			for _, file := range []string{"VERDICT", "DIGEST", "d.env", "own.html"} {
+				left = append(left, filepath.Join(dir, file))
+				if err := os.WriteFile(filepath.Join(dir, file), []byte("VERDICT=right"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			row.sample.reports = []string{filepath.Join(dir, "own.html")}
+			status, _, stderr := try(t, &row.sample, row.args, append(row.with, "RESULTS_DIR="+dir, "DOTENV_FILE="+filepath.Join(dir, "d.env"))...)
+			if status != row.status {
+				t.Errorf("exit status %d, want %d: %s", status, row.status, stderr)
+			}
+			for _, path := range left {
+				if _, err := os.Lstat(path); (err == nil) != row.stays {
+					t.Errorf("%s: %v", filepath.Base(path), err)
+				}
+			}
+		})
+	}
+	folder := t.TempDir()
+	status, _, stderr := try(t, &sample{}, nil, "IMAGE=a", "DOTENV_FILE="+folder)
+	if _, err := os.Stat(folder); err != nil || status != 2 || !strings.Contains(lastLine(stderr), "it is a folder") {
+		t.Errorf("a folder instead of a file: exit status %d, %v\n%s", status, err, stderr)
+	}
+}
+
+// TestCrashesAreTold has a crash in each place: none may end in a raw trace, nor tell a secret.
+func TestCrashesAreTold(t *testing.T) {
+	t.Parallel()
+	boom := func() error { panic("boom with hunter22") }
+	for name, row := range map[string]struct {
+		sample sample
+		args   []string
+	}{
+		"while validating":     {sample{validate: boom}, nil},
+		"while being shown":    {sample{validate: boom}, []string{"--print-config"}},
+		"while running":        {sample{run: func(context.Context, *Runtime) (Outcome, error) { return Outcome{}, boom() }}, nil},
+		"while being reported": {sample{run: func(context.Context, *Runtime) (Outcome, error) { return Outcome{Report: crashing{}}, nil }}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			status, _, stderr := try(t, &row.sample, row.args, "IMAGE=a", "GIT_PASSWORD=hunter22", "REPORT_FILE="+filepath.Join(t.TempDir(), "r"))
+			if status != 1 || !strings.HasPrefix(lastLine(stderr), "sample: unexpected: crashed: boom with [MASKED]") || strings.Contains(stderr, "goroutine") {
+				t.Errorf("exit status %d:\n%s", status, stderr)
+			}
+		})
+	}
+}
+
+// crashing is a report that cannot be written.
+type crashing struct{}
+
+func (crashing) MarshalText() ([]byte, error) { panic("boom with hunter22") }
 
 func TestResultsThatCannotBeHandedOn(t *testing.T) {
 	t.Parallel()

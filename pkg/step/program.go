@@ -23,12 +23,19 @@ type Step interface {
 	Run(ctx context.Context, rt *Runtime) (Outcome, error)
 }
 
+// Reporter is a Step that writes reports of its own, beside those that every step has.
+type Reporter interface {
+	// Reports returns their paths. Like results, files of these names are removed before the work begins.
+	Reports() []string
+}
+
 // Program describes one step program.
 type Program struct {
 	Name    string   // as it is called: "promote"
 	Summary string   // one sentence for --help and the reference
 	Step    Step     // pointer to the configuration struct
 	Source  string   // Go source text of that struct: its doc comments are the variables' meanings
+	Shared  []string // likewise of the groups of variables that it shares with other steps
 	Results []string // names of the results that the step may write; files of these names are removed at the start
 }
 
@@ -48,8 +55,8 @@ type Result struct {
 
 // Runtime is what a step has beside its configuration.
 type Runtime struct {
-	Log    zerolog.Logger      // to stderr, masked
-	Stdout io.Writer           // masked: tables for people
+	Log    zerolog.Logger      // to stderr, masked, without control characters
+	Stdout io.Writer           // likewise: tables for people
 	Getenv func(string) string // the environment, empty meaning unset
 
 	masker   *Masker
@@ -64,9 +71,6 @@ func (rt *Runtime) Mask(secrets ...string) { rt.masker.Add(secrets...) }
 
 // Masked returns text with every known secret replaced.
 func (rt *Runtime) Masked(text string) string { return rt.masker.Mask(text) }
-
-// MaskedWriter returns a writer to w that replaces secrets, however they are cut into chunks; Close flushes it.
-func (rt *Runtime) MaskedWriter(w io.Writer) io.WriteCloser { return rt.masker.Writer(w) }
 
 // Section starts a collapsible section of a GitLab job log and returns its end. Elsewhere it does nothing.
 func (rt *Runtime) Section(name, header string) (end func()) { return rt.sections.start(name, header) }

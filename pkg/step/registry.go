@@ -44,7 +44,7 @@ func (r Registry) Validate(prefix string) error {
 }
 
 // Access resolves the group to what pkg/registry opens: it reads the CA and the files of credentials, and masks what
-// they hold. Side names the registry in errors: "registry", "source registry", "target registry".
+// they hold; repetitions are logged. Side names the registry in errors: "registry", "source registry", "target registry".
 //
 // The order of credentials is: the group's own, its auth file, REGISTRY_AUTH_FILE, DOCKER_AUTH_CONFIG,
 // DOCKER_CONFIG/config.json, ~/.docker/config.json, podman's auth.json, CI_REGISTRY_* for that host only, none.
@@ -56,6 +56,7 @@ func (r Registry) Access(rt *Runtime, side string) (registry.Config, error) {
 		Insecure: r.Insecure,
 		Side:     side,
 		OnSecret: func(secret string) { rt.Mask(secret) },
+		Retrying: rt.Retrying(side),
 	}
 	if r.Password != "" {
 		rt.Mask(r.Username + ":" + r.Password.Reveal()) // as basic authentication encodes it
@@ -92,6 +93,20 @@ func (r Registry) Access(rt *Runtime, side string) (registry.Config, error) {
 		rt.Mask(secretsOf(document.JSON)...)
 	}
 	return config, nil
+}
+
+// Open opens the registry of the group, as Access resolves it. It does not connect.
+func (r Registry) Open(rt *Runtime, side string) (*registry.Registry, error) {
+	config, err := r.Access(rt, side)
+	if err != nil {
+		return nil, err
+	}
+	return registry.Open(config)
+}
+
+// Retrying returns the hook that tells of every repetition of a call to that side.
+func (rt *Runtime) Retrying(side string) func(registry.Retry) {
+	return func(again registry.Retry) { rt.TryingAgain(side, again.Attempt, again.Of, again.Wait, again.Err) }
 }
 
 // usualAuthFiles returns where docker and podman keep credentials, in order.

@@ -19,14 +19,23 @@ const largestResults = 1024
 var resultName = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
 
 // removeStale removes what an earlier run, or an image's author, left under the names that this run will write.
-func removeStale(common *Common, names []string) error {
+func removeStale(common *Common, program Program) error {
+	var own []string
+	if reporter, ok := program.Step.(Reporter); ok {
+		own = reporter.Reports()
+	}
+	return removeAll(common, program.Results, append(own, common.ReportFile))
+}
+
+// removeAll removes the results, and the files at the other paths.
+func removeAll(common *Common, names, others []string) error {
 	var paths []string
 	if common.ResultsDir != "" {
 		for _, name := range names {
 			paths = append(paths, filepath.Join(common.ResultsDir, name))
 		}
 	}
-	for _, path := range []string{common.DotenvFile, common.ReportFile} {
+	for _, path := range append(others, common.DotenvFile) {
 		if path != "" {
 			paths = append(paths, path)
 		}
@@ -62,7 +71,7 @@ func writeResults(common *Common, results []Result) error {
 		problems = append(problems, writeFile(common.DotenvFile, []byte(dotenv.String())))
 	}
 	if err := errors.Join(problems...); err != nil {
-		return errors.Join(err, removeStale(&Common{ResultsDir: common.ResultsDir, DotenvFile: common.DotenvFile}, names))
+		return errors.Join(err, removeAll(common, names, nil))
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ func (s *sections) start(name, header string) (end func()) {
 	if !s.enabled {
 		return func() {}
 	}
-	fmt.Fprintf(s.to, "\x1b[0Ksection_start:%d:%s[collapsed=true]\r\x1b[0K%s\n", s.now().Unix(), name, header)
+	fmt.Fprintf(s.to, "\x1b[0Ksection_start:%d:%s[collapsed=true]\r\x1b[0K%s\n", s.now().Unix(), name, cleanLine(header))
 	return func() {
 		fmt.Fprintf(s.to, "\x1b[0Ksection_end:%d:%s\r\x1b[0K\n", s.now().Unix(), name)
 	}

@@ -29,7 +29,7 @@ func (p Program) Variables() []Variable {
 }
 
 func (p Program) variables(common *Common) (all []Variable, own int) {
-	docs := comments(ownSource, p.Source)
+	docs := comments(slices.Concat(p.Shared, ownSource), p.Source)
 	all = collect(reflect.ValueOf(p.Step).Elem(), "", docs, nil)
 	own = len(all)
 	return append(all, collect(reflect.ValueOf(common).Elem(), "", docs, nil)...), own

@@ -28,3 +28,8 @@ func (rt *Runtime) Waiting(ctx context.Context, what func() string) (done func()
 	})
 	return done
 }
+
+// TryingAgain logs that a call to a side failed and is about to be repeated.
+func (rt *Runtime) TryingAgain(side string, attempt, of int, wait time.Duration, why error) {
+	rt.Log.Warn().Str("side", side).Err(why).Msgf("trying again (%d of %d) in %s", attempt, of, wait.Round(100*time.Millisecond))
+}

@@ -27,7 +27,6 @@ type App struct {
 // Created tells what CreateApp did.
 type Created struct {
 	Objects []string // made: "Deployment hello-app"
-	Kept    []string // were there already, and stay as they are
 	Host    string   // of the Route, where one was made; empty while the cluster has not given one
 	NoRoute bool     // the cluster knows no Routes
 }
@@ -76,7 +75,6 @@ func (c *Client) create(
 		done.Objects = append(done.Objects, label)
 		return made, nil
 	case errors.Is(err, cluster.ErrConflict):
-		done.Kept = append(done.Kept, label)
 		return c.cluster.Get(ctx, r, c.namespace, object.GetName())
 	}
 	return nil, err

@@ -9,6 +9,7 @@ import (
 
 	"dockline/pkg/cluster"
 	"dockline/pkg/fault"
+	"dockline/pkg/image"
 	"dockline/pkg/imagestream"
 )
 
@@ -118,7 +119,7 @@ func orUnknown(digest string) string {
 func (w Workload) loose(target Target) []string {
 	var found []string
 	for _, container := range w.Containers {
-		if target.Repository != "" && repositoryOf(container.Image) == target.Repository {
+		if repository, _, _ := image.SplitReference(container.Image); repository == target.Repository && repository != "" {
 			found = append(found, fmt.Sprintf("%s (container %s)", w, container.Name))
 		}
 	}
@@ -128,14 +129,6 @@ func (w Workload) loose(target Target) []string {
 		}
 	}
 	return found
-}
-
-func repositoryOf(image string) string {
-	image, _, _ = strings.Cut(image, "@")
-	if colon := strings.LastIndex(image, ":"); colon > strings.LastIndex(image, "/") {
-		image = image[:colon]
-	}
-	return image
 }
 
 // Done tells whether nothing is left to wait for: each follower is complete, held, or not triggered.

@@ -11,6 +11,7 @@ import (
 
 	"dockline/pkg/cluster"
 	"dockline/pkg/fault"
+	"dockline/pkg/image"
 )
 
 // Client reads the workloads of one namespace.
@@ -107,9 +108,7 @@ var (
 )
 
 // digestOf returns the digest at the end of an image reference or ID, or "".
-func digestOf(image string) string {
-	if _, digest, found := strings.Cut(image, "@"); found {
-		return digest
-	}
-	return ""
+func digestOf(reference string) string {
+	_, _, digest := image.SplitReference(reference)
+	return digest
 }

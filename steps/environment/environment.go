@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"slices"
 	"time"
 
@@ -24,27 +23,28 @@ import (
 
 // Environment is a namespace and the stream tag in it.
 type Environment struct {
-	Namespace string
 	Name      imagestream.Name
 	Streams   *imagestream.Client
 	Workloads *workload.Client
 }
 
 // Open reads the cluster's settings; it does not connect yet. The zero patience is cluster.DefaultPatience.
-func Open(
-	rt *step.Runtime, settings step.Cluster, patience cluster.Patience, namespace, streamTag string,
-) (*Environment, error) {
-	name, err := imagestream.ParseName(streamTag)
+func Open(rt *step.Runtime, access step.Cluster, patience cluster.Patience, settings Settings) (*Environment, error) {
+	name, err := imagestream.ParseName(settings.StreamTag)
 	if err != nil {
 		return nil, err
 	}
 	config := cluster.Config{
-		Kubeconfig: settings.Kubeconfig, Server: settings.Server, Token: settings.Token.Reveal(),
+		Kubeconfig: access.Kubeconfig, Server: access.Server, Token: access.Token.Reveal(),
 		Patience: patience,
 		Warn:     func(text string) { rt.Log.Warn().Msg("the cluster warns: " + text) },
+		Secret:   rt.Mask,
+		Retrying: func(again cluster.Retry) {
+			rt.TryingAgain(cluster.Side, again.Attempt, again.Of, again.Wait, again.Err)
+		},
 	}
-	if settings.CAFile != "" {
-		if config.CA, err = os.ReadFile(settings.CAFile); err != nil {
+	if access.CAFile != "" {
+		if config.CA, err = os.ReadFile(access.CAFile); err != nil {
 			return nil, step.Problem("KUBE_CA_FILE: %w", err)
 		}
 	}
@@ -53,35 +53,21 @@ func Open(
 		return nil, err
 	}
 	return &Environment{
-		Namespace: namespace, Name: name, Streams: imagestream.In(c, namespace), Workloads: workload.In(c, namespace),
+		Name: name, Streams: imagestream.In(c, settings.Namespace), Workloads: workload.In(c, settings.Namespace),
 	}, nil
 }
 
-// OpenRegistry returns the repository of an image name in the registry of the settings.
-func OpenRegistry(rt *step.Runtime, settings step.Registry, name string) (*registry.Repository, error) {
-	access, err := settings.Access(rt, "registry")
+// Same tells whether two digests mean one image: they are equal, or got is one of the images of the index wanted, which
+// are asked for only where that is needed. That they cannot be told is an error, and never "another image".
+func Same(wanted, got string, children func() ([]string, error)) (bool, error) {
+	if wanted == got || got == "" {
+		return wanted == got, nil
+	}
+	known, err := children()
 	if err != nil {
-		return nil, err
+		return false, fmt.Errorf("looking for %s in %s: %w", Short(got), Short(wanted), err)
 	}
-	opened, err := registry.Open(access)
-	if err != nil {
-		return nil, err
-	}
-	return opened.Repository(name), nil
-}
-
-// Same tells whether two digests mean one image: they are equal, or got is one of the images of the index wanted.
-// children are those of wanted, where they are known; else the registry, which may be nil, is asked.
-func Same(ctx context.Context, repository *registry.Repository, wanted, got string, children []string) bool {
-	if wanted == got || slices.Contains(children, got) {
-		return true
-	}
-	hash, err := v1.NewHash(wanted)
-	if repository == nil || err != nil || len(children) > 0 || got == "" {
-		return false
-	}
-	manifest, err := repository.Manifest(ctx, hash)
-	return err == nil && slices.Contains(ChildrenOf(manifest), got)
+	return slices.Contains(known, got), nil
 }
 
 // ChildrenOf returns the digests of an index's images, none for an image.
@@ -117,39 +103,20 @@ func WithTimeout(parent context.Context, limit time.Duration) (
 	}
 }
 
-// CheckNames returns what is wrong with the variables that name an environment.
-func CheckNames(namespace, streamTag string) error {
-	var problems []error
-	if namespace != "" && (len(namespace) > 63 || !namespaceGrammar.MatchString(namespace)) {
-		problems = append(problems, step.Problem("NAMESPACE: %q is no namespace (lower-case letters, digits and -, at most 63)", namespace))
-	}
-	if streamTag != "" {
-		if _, err := imagestream.ParseName(streamTag); err != nil {
-			problems = append(problems, step.Problem("STREAM_TAG: %w", err))
-		}
-	}
-	return errors.Join(problems...)
-}
-
-// CheckDigest returns what is wrong with a variable that holds a digest or is empty.
-func CheckDigest(variable, digest string) error {
-	if digest == "" {
-		return nil
-	}
-	if _, err := v1.NewHash(digest); err != nil {
-		return step.Problem("%s is not a digest (sha256: and 64 hexadecimal digits)", variable)
-	}
-	return nil
-}
-
-var namespaceGrammar = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
-
 // Short returns a digest as people compare it: "sha256:0123456789ab".
 func Short(digest string) string {
 	if len(digest) <= len("sha256:")+12 {
 		return digest
 	}
 	return digest[:len("sha256:")+12]
+}
+
+// OrNothing returns the digest, or words for its absence.
+func OrNothing(digest string) string {
+	if digest == "" {
+		return "no image"
+	}
+	return digest
 }
 
 // Age says how long ago t was, as people say it.

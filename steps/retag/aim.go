@@ -46,16 +46,38 @@ func (r *run) aim(ctx context.Context) (goal, error) {
 	if err != nil {
 		return goal{}, err
 	}
-	if !environment.Same(ctx, r.repository, wanted.digest, pull.Digest, nil) {
+	wanted.children, wanted.ports = pull.Children, pull.Ports
+	same, err := environment.Same(wanted.digest, pull.Digest, func() ([]string, error) {
+		if len(pull.Children) > 0 {
+			return nil, nil // an index itself, and not one of another's images
+		}
+		// A cluster that knows no import modes tells of one image where the version is an index.
+		var err error
+		wanted.children, err = r.childrenOf(ctx, r.repository.String(), wanted.digest, insecure)
+		return wanted.children, err
+	})
+	if err != nil {
+		return goal{}, err
+	}
+	if !same {
 		return goal{}, fault.WithHint(fault.At("registry", fault.New(fault.Refused,
 			"moving %s: %s stands for %s now, and %s is wanted", r.Name, wanted.change.From.Name, pull.Digest, wanted.digest)),
 			"The version was moved since DIGEST was taken. Nothing was changed; start again from the step that gave DIGEST.")
 	}
-	wanted.children, wanted.ports = pull.Children, pull.Ports
 	if isNew && wanted.change.ImportMode == "" && len(pull.Children) > 0 {
 		wanted.change.ImportMode = imagestream.PreserveOriginal
 	}
 	return wanted, nil
+}
+
+// childrenOf has the cluster look at the image of this digest, and returns the digests of its images that a tag can mean.
+// That it is not there is no error: then it has none.
+func (r *run) childrenOf(ctx context.Context, repository, digest string, insecure bool) ([]string, error) {
+	pull, err := r.Streams.Ask(ctx, r.Name.Stream, repository+"@"+digest, insecure)
+	if fault.KindOf(err) == fault.NotFound {
+		return nil, nil
+	}
+	return append(pull.Children, pull.Digest), err
 }
 
 // rolledBackFrom is the annotation on a tag that was rolled back: the digest that it was rolled back from. It keeps a
@@ -82,9 +104,7 @@ func (r *run) aimBack() (goal, error) {
 		}
 		digest = item.Digest
 	}
-	if r.before.Scheduled {
-		r.rt.Log.Warn().Msg("scheduled import ends with the rollback: a later retag with IMPORT_SCHEDULED=true starts it again")
-	}
+	r.endSchedule()
 	return goal{digest: digest, change: r.back(digest, r.before.Digest())}, nil
 }
 
@@ -100,7 +120,28 @@ func (r *run) back(digest, from string) imagestream.Change {
 	return change
 }
 
-// backTo rolls back and sees it through.
+// endSchedule tells that an image of the stream, unlike a version in a registry, is not imported from time to time.
+func (r *run) endSchedule() {
+	if r.before.Scheduled {
+		r.report.ScheduleEnded = true
+		r.rt.Log.Warn().Msg("scheduled import ends with the rollback: a later retag with IMPORT_SCHEDULED=true starts it again")
+	}
+}
+
+// restored is back with all that the failed run may have changed on the tag as it was before.
+func (r *run) restored(digest, from string) imagestream.Change {
+	change := r.back(digest, from)
+	change.Insecure, change.ReferencePolicy, change.ImportMode = &r.before.Insecure, r.before.ReferencePolicy, r.before.ImportMode
+	if change.ImportMode == "" && r.goal.change.ImportMode != "" {
+		change.ImportMode = imagestream.Legacy // what no mode means
+	}
+	if earlier := r.before.Annotations[rolledBackFrom]; earlier != "" && change.Annotations == nil {
+		change.Annotations = map[string]string{rolledBackFrom: earlier}
+	}
+	return change
+}
+
+// backTo rolls back after a failure and sees it through.
 func (r *run) backTo(ctx context.Context, digest, from string) error {
 	stream, err := r.Streams.Get(ctx, r.Name.Stream)
 	if err != nil {
@@ -111,12 +152,13 @@ func (r *run) backTo(ctx context.Context, digest, from string) error {
 		return fault.At(cluster.Side, fault.New(fault.Refused,
 			"rolling back %s: somebody else pointed it at %s in the meantime", r.Name, tag))
 	}
-	change := r.back(digest, from)
+	r.endSchedule()
+	change := r.restored(digest, from)
 	generation, err := r.Streams.Move(ctx, stream, r.Name, change)
 	if err != nil {
 		return err
 	}
-	if tag, err = r.Streams.AwaitImport(ctx, r.Name, generation, change.From, nil); err != nil {
+	if tag, err = r.Streams.AwaitImport(ctx, r.Name, generation, change.From); err != nil {
 		return err
 	}
 	return r.rollOut(ctx, tag)

@@ -15,10 +15,8 @@ import (
 
 // Config is what retag is told by its environment.
 type Config struct {
-	// Namespace of the environment.
-	Namespace string `env:"NAMESPACE, required"`
-	// Image stream tag of the environment, STREAM:TAG, such as hello-app:dev. It is made where it is missing.
-	StreamTag string `env:"STREAM_TAG, required"`
+	environment.Settings `env:""`
+
 	// Image that the tag is pointed at, CODE/NAME:VERSION. Not used with ROLLBACK.
 	Image string `env:"IMAGE"`
 	// Digest (sha256:…) that the image must have, such as promote's DESTINATION_DIGEST. Unset, the one that the registry
@@ -64,7 +62,7 @@ type Config struct {
 // Validate returns all problems of the configuration.
 func (c *Config) Validate() error {
 	problems := []error{
-		environment.CheckNames(c.Namespace, c.StreamTag), environment.CheckDigest("DIGEST", c.Digest), c.Cluster.Validate(),
+		c.Settings.Validate(), environment.CheckDigest("DIGEST", c.Digest), c.Cluster.Validate(),
 	}
 	if c.ExpectCurrent != none {
 		problems = append(problems, environment.CheckDigest("EXPECT_CURRENT", c.ExpectCurrent))

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 
 	"dockline/pkg/step"
+	"dockline/steps/environment"
 )
 
 //go:embed config.go
@@ -17,6 +18,7 @@ func Program() step.Program {
 		Summary: "points an environment's image stream tag at an image and sees the rollout through",
 		Step:    &Config{},
 		Source:  source,
+		Shared:  []string{environment.Source},
 		Results: []string{"PREVIOUS_DIGEST", "CURRENT_DIGEST"},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"dockline/pkg/cluster"
 	"dockline/pkg/fault"
@@ -17,7 +18,7 @@ import (
 
 // Run moves the tag and sees the rollout through. A move that was interrupted is completed by running again.
 func (c *Config) Run(parent context.Context, rt *step.Runtime) (step.Outcome, error) {
-	env, err := environment.Open(rt, c.Cluster, c.calls, c.Namespace, c.StreamTag)
+	env, err := environment.Open(rt, c.Cluster, c.calls, c.Settings)
 	if err != nil {
 		return step.Outcome{}, err
 	}
@@ -27,6 +28,9 @@ func (c *Config) Run(parent context.Context, rt *step.Runtime) (step.Outcome, er
 	err = ended(r.do(ctx))
 	if err != nil && r.moved && c.RollbackOnFailure && parent.Err() == nil {
 		err = r.undo(parent, err)
+	}
+	if parent.Err() != nil {
+		err = fault.WithHint(err, r.brokenOff())
 	}
 	r.report.Previous, r.report.Current = r.previous, r.current
 	outcome := step.Outcome{Report: r.report}
@@ -47,6 +51,7 @@ type run struct {
 	repository *registry.Repository // nil with ROLLBACK
 
 	before   imagestream.Tag // as it was at the start
+	moving   bool            // the tag may have been written
 	moved    bool            // the tag was written
 	goal     goal
 	previous string // digest that the tag meant before
@@ -61,6 +66,11 @@ type goal struct {
 	digest   string
 	children []string // of an index: in Legacy mode the tag means one of them
 	ports    []string
+}
+
+// met tells whether a tag that means this digest means what was wanted.
+func (g goal) met(digest string) bool {
+	return g.digest == digest || slices.Contains(g.children, digest)
 }
 
 func (r *run) do(ctx context.Context) error {
@@ -89,9 +99,9 @@ func (r *run) do(ctx context.Context) error {
 		item, _ := tag.Previous() // an earlier run moved it, or the image is unchanged
 		r.previous = item.Digest
 	}
-	if !environment.Same(ctx, r.repository, r.goal.digest, r.current, r.goal.children) {
+	if !r.goal.met(r.current) {
 		return fault.WithHint(fault.At(cluster.Side, fault.New(fault.Wrong,
-			"importing %s: the cluster imported %s instead of %s", r.Name, orNothing(r.current), r.goal.digest)),
+			"importing %s: the cluster imported %s instead of %s", r.Name, environment.OrNothing(r.current), r.goal.digest)),
 			"The version was moved in the registry in the meantime. Pods may have been replaced already.")
 	}
 	if r.CreateApp {
@@ -107,38 +117,44 @@ func (r *run) openRegistry() error {
 	if err != nil {
 		return err
 	}
-	r.repository, err = environment.OpenRegistry(r.rt, r.Registry, parsed.Name)
-	return err
+	opened, err := r.Registry.Open(r.rt, "registry")
+	if err != nil {
+		return err
+	}
+	r.repository = opened.Repository(parsed.Name)
+	return nil
 }
 
 // checkCurrent refuses where the environment does not run what EXPECT_CURRENT says.
 func (r *run) checkCurrent(ctx context.Context) error {
 	now := r.before.Digest()
-	if r.ExpectCurrent == "" || r.ExpectCurrent == none && now == "" ||
-		r.ExpectCurrent != none && environment.Same(ctx, r.repository, r.ExpectCurrent, now, nil) {
+	if r.ExpectCurrent == "" || r.ExpectCurrent == none && now == "" {
 		return nil
 	}
-	return fault.WithHint(fault.At(cluster.Side, fault.New(fault.Refused,
-		"moving %s: EXPECT_CURRENT says that it means %s, and it means %s", r.Name, r.ExpectCurrent, orNothing(now))),
-		"Somebody changed the environment since this was planned. Look at it with verify, and plan anew.")
-}
-
-func orNothing(digest string) string {
-	if digest == "" {
-		return "no image"
+	same, err := environment.Same(r.ExpectCurrent, now, func() ([]string, error) {
+		if r.ExpectCurrent == none {
+			return nil, nil
+		}
+		return r.childrenOf(ctx, r.before.Repository(), r.ExpectCurrent, r.before.Insecure)
+	})
+	if same || err != nil {
+		return err
 	}
-	return digest
+	return fault.WithHint(fault.At(cluster.Side, fault.New(fault.Refused,
+		"moving %s: EXPECT_CURRENT says that it means %s, and it means %s", r.Name, r.ExpectCurrent, environment.OrNothing(now))),
+		"Somebody changed the environment since this was planned. Look at it with verify, and plan anew.")
 }
 
 // move writes the tag and waits for its import, unless it is as wanted already.
 func (r *run) move(ctx context.Context, stream *imagestream.Stream) (imagestream.Tag, error) {
-	log := r.rt.Log.With().Str("tag", r.Config.Namespace+"/"+r.Name.String()).Logger()
-	if r.unneeded(ctx) {
+	log := r.rt.Log.With().Str("tag", r.Namespace+"/"+r.Name.String()).Logger()
+	if r.unneeded() {
 		log.Info().Str("digest", r.before.Digest()).Msg("the tag points there already")
 		return r.before, nil
 	}
 	from := r.goal.change.From
 	log.Info().Str("from", r.before.String()).Str("to", from.Name).Str("digest", r.goal.digest).Msg("moving the tag")
+	r.moving = true
 	generation, err := r.Streams.Move(ctx, stream, r.Name, r.goal.change)
 	if err != nil {
 		return imagestream.Tag{}, err
@@ -146,7 +162,7 @@ func (r *run) move(ctx context.Context, stream *imagestream.Stream) (imagestream
 	r.moved = true
 	done := r.rt.Waiting(ctx, func() string { return fmt.Sprintf("waiting for the cluster to import %s", from.Name) })
 	defer done()
-	tag, err := r.Streams.AwaitImport(ctx, r.Name, generation, from, nil)
+	tag, err := r.Streams.AwaitImport(ctx, r.Name, generation, from)
 	if err != nil {
 		return tag, err
 	}
@@ -155,14 +171,14 @@ func (r *run) move(ctx context.Context, stream *imagestream.Stream) (imagestream
 }
 
 // unneeded tells whether a write would change nothing but generations.
-func (r *run) unneeded(ctx context.Context) bool {
+func (r *run) unneeded() bool {
 	change, tag := r.goal.change, r.before
 	return tag.From == change.From && tag.Settled() && tag.Failure == nil &&
 		(change.Scheduled == nil || *change.Scheduled == tag.Scheduled) &&
 		(change.Insecure == nil || *change.Insecure == tag.Insecure) &&
 		(change.ImportMode == "" || change.ImportMode == tag.ImportMode) &&
 		(change.ReferencePolicy == "" || change.ReferencePolicy == tag.ReferencePolicy) &&
-		environment.Same(ctx, r.repository, r.goal.digest, tag.Digest(), r.goal.children)
+		r.goal.met(tag.Digest())
 }
 
 func (r *run) createApp(ctx context.Context, tag imagestream.Tag) error {
@@ -184,6 +200,18 @@ func (r *run) createApp(ctx context.Context, tag imagestream.Tag) error {
 	return err
 }
 
+// brokenOff says how things stand when the run was interrupted; "" while nothing was changed yet. The tag is not put back
+// then: that takes longer than a step has to stop, and nothing has failed.
+func (r *run) brokenOff() string {
+	switch {
+	case r.moved:
+		return "the tag was moved already, and pods may be rolling: start the same step again to see the rollout through"
+	case r.moving:
+		return "the tag may have been moved already: start the same step again to see it through"
+	}
+	return ""
+}
+
 // undo points the tag back at what it meant before, and returns why.
 func (r *run) undo(parent context.Context, why error) error {
 	if r.before.Digest() == "" {
@@ -198,5 +226,8 @@ func (r *run) undo(parent context.Context, why error) error {
 	}
 	r.report.RolledBack = true
 	r.current = r.before.Digest()
+	if r.report.ScheduleEnded {
+		return fmt.Errorf("%w (the environment is back at %s, without its scheduled import)", why, r.before.Digest())
+	}
 	return fmt.Errorf("%w (the environment is back at %s)", why, r.before.Digest())
 }

@@ -3,9 +3,13 @@ package retag_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/pem"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -189,6 +193,8 @@ func TestEndings(t *testing.T) {
 		{"goes back", func(c *fakecluster.Cluster) { c.Tag("hello-app", "dev", v11) }, []string{"ROLLBACK=true"},
 			0, "", "hello-app@" + d10},
 		{"nothing to go back to", nil, []string{"ROLLBACK=true"}, 4, "no earlier image", v10},
+		{"an account in the API's address", nil, append(move, "KUBE_SERVER=https://bad-token@cluster.test"), 2, "KUBE_SERVER is an address", v10},
+		{"an account in the image", nil, []string{"IMAGE=me:bad-token@host/a/b:1"}, 2, "IMAGE: reading the image", v10},
 		{"nothing is configured right", nil, []string{"IMAGE=", "IMPORT_MODE=x", "DIGEST=y"}, 2, "IMPORT_MODE", v10},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -219,6 +225,46 @@ func TestEndings(t *testing.T) {
 
 // other moves a tag from inside of a request, where the cluster is locked already.
 func other(c *fakecluster.Cluster, tag, reference string) { c.TagLocked("hello-app", tag, reference) }
+
+func TestATokenOfAKubeconfigIsMasked(t *testing.T) {
+	t.Parallel()
+	c := cluster(t)
+	c.Fail(func(string, string) (int, string, string) {
+		return 403, "Forbidden", "sha256~of-a-kubeconfig has no right"
+	})
+	server := httptest.NewTLSServer(c) // client-go sends a kubeconfig's token by TLS alone
+	t.Cleanup(server.Close)
+	ca := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	kubeconfig := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(kubeconfig, []byte(`{"clusters":[{"name":"c","cluster":{"server":"`+server.URL+`","certificate-authority-data":"`+ca+`"}}],
+		"users":[{"name":"u","user":{"token":"sha256~of-a-kubeconfig"}}],
+		"contexts":[{"name":"x","context":{"cluster":"c","user":"u"}}],"current-context":"x"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	status := step.Run(t.Context(), retag.Program(), nil, []string{
+		"KUBECONFIG=" + kubeconfig, "NAMESPACE=dev", "STREAM_TAG=hello-app:dev", "REGISTRY=" + host, "IMAGE=deepsky/hello:1.1", "DIGEST=" + d11,
+	}, &log, &log)
+	if status != 5 || !strings.Contains(log.String(), "[MASKED] has no right") || strings.Contains(log.String(), "of-a-kubeconfig") {
+		t.Errorf("exit status %d:\n%s", status, &log)
+	}
+}
+
+func TestRepetitionsAreTold(t *testing.T) {
+	t.Parallel()
+	c := cluster(t)
+	times := 0
+	c.Fail(func(string, string) (int, string, string) {
+		if times++; times == 1 {
+			return 500, "InternalError", "etcdserver: leader changed"
+		}
+		return 0, "", ""
+	})
+	if got := run(t, c, "IMAGE=deepsky/hello:1.1", "DIGEST="+d11); got.Status != 0 ||
+		!strings.Contains(got.log, "trying again (2 of 3) in ") || !strings.Contains(got.log, "etcdserver: leader changed") {
+		t.Errorf("exit status %d, and the log does not tell of the repetition:\n%s", got.Status, got.log)
+	}
+}
 
 func TestSecondRollbackGoesNoFurther(t *testing.T) {
 	t.Parallel()
@@ -258,6 +304,38 @@ func TestKeepsWhatIsOnTheTag(t *testing.T) {
 	}
 }
 
+// TestGoingBackRestoresTheTag has a run that changes all that it can on the tag, and fails.
+func TestGoingBackRestoresTheTag(t *testing.T) {
+	t.Parallel()
+	c := cluster(t)
+	c.Tag("hello-app", "dev", v10)
+	stream := c.Get("imagestreams", "hello-app")
+	tag := stream["spec"].(map[string]any)["tags"].([]any)[0].(map[string]any)
+	tag["importPolicy"] = map[string]any{"importMode": "PreserveOriginal", "scheduled": true, "insecure": true}
+	tag["referencePolicy"] = map[string]any{"type": "Local"}
+	tag["annotations"] = map[string]any{"owner": "team"}
+	c.Put("imagestreams", "hello-app", stream)
+	c.AlterImports(d12)
+	report := filepath.Join(t.TempDir(), "report.json")
+	got := run(t, c, "IMAGE=deepsky/hello:1.1", "DIGEST="+d11, "IMPORT_INSECURE=false", "IMPORT_MODE=Legacy", "REFERENCE_POLICY=Source",
+		"ROLLBACK_ON_FAILURE=true", "REPORT_FILE="+report)
+	if got.Status != 8 || !strings.Contains(got.last, "back at "+d10+", without its scheduled import") || !strings.Contains(got.log, "IMPORT_SCHEDULED=true starts it again") {
+		t.Errorf("exit status %d:\n%s", got.Status, got.log)
+	}
+	want := map[string]any{
+		"name": "dev", "annotations": map[string]any{"owner": "team", "dockline/rolled-back-from": d12},
+		"from":            map[string]any{"kind": "ImageStreamImage", "name": "hello-app@" + d10},
+		"importPolicy":    map[string]any{"importMode": "PreserveOriginal", "insecure": true},
+		"referencePolicy": map[string]any{"type": "Local"},
+	}
+	if diff := cmp.Diff(want, specTag(t, c)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if content, err := os.ReadFile(report); err != nil || !strings.Contains(string(content), `"scheduledImportEnded": true`) {
+		t.Errorf("%v: the report is\n%s", err, content)
+	}
+}
+
 func TestIndex(t *testing.T) {
 	t.Parallel()
 	index := fakecluster.Image{Digest: d12, Children: []string{d10, d11}}
@@ -268,6 +346,45 @@ func TestIndex(t *testing.T) {
 		if got.Status != 0 || got.Results["CURRENT_DIGEST"] != row.imported {
 			t.Errorf("IMPORT_MODE=%s: exit status %d, results %v\n%s", row.mode, got.Status, got.Results, got.log)
 		}
+	}
+}
+
+// TestIndexThatMustBeLookedInto has a tag that means one image of an index, and the index's digest as what is expected
+// or wanted. Whether one belongs to the other is for the cluster to tell; that it cannot is not "another image".
+func TestIndexThatMustBeLookedInto(t *testing.T) {
+	t.Parallel()
+	index := host + "/deepsky/hello@" + d12
+	for _, row := range []struct {
+		name   string
+		index  *fakecluster.Image
+		with   []string
+		status int
+		last   string
+	}{
+		{"expected, and of the index", &fakecluster.Image{Digest: d12, Children: []string{d10}}, []string{"EXPECT_CURRENT=" + d12}, 0, ""},
+		{"expected, and not of the index", &fakecluster.Image{Digest: d12, Children: []string{d11}}, []string{"EXPECT_CURRENT=" + d12}, 3, "EXPECT_CURRENT"},
+		{"expected, and not there any more", nil, []string{"EXPECT_CURRENT=" + d12}, 3, "EXPECT_CURRENT"},
+		{"expected, and not allowed to be read", &fakecluster.Image{Reason: "Unauthorized", Message: "no"}, []string{"EXPECT_CURRENT=" + d12}, 5, "pulls with its own secrets"},
+		{"expected, and away", &fakecluster.Image{Reason: "ServiceUnavailable", Message: "away"}, []string{"EXPECT_CURRENT=" + d12}, 6, "away"},
+		{"wanted, and imported as one image", &fakecluster.Image{Digest: d11}, []string{"DIGEST=" + d12}, 0, ""},
+		{"wanted, and moved", nil, []string{"DIGEST=" + d12}, 3, "stands for " + d11},
+		{"wanted, and not allowed to be read", &fakecluster.Image{Reason: "Unauthorized", Message: "no"}, []string{"DIGEST=" + d12}, 5, "pulls with its own secrets"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			c := cluster(t)
+			c.Tag("hello-app", "dev", v10)
+			if row.index != nil {
+				c.Image(index, *row.index)
+			}
+			got := run(t, c, append([]string{"IMAGE=deepsky/hello:1.1", "DIGEST=" + d11}, row.with...)...)
+			if got.Status != row.status || !strings.Contains(got.last, row.last) {
+				t.Errorf("exit status %d, want %d; the last line must say %q:\n%s", got.Status, row.status, row.last, got.log)
+			}
+			if moved := specTag(t, c)["from"].(map[string]any)["name"] == v11; moved != (row.status == 0) {
+				t.Errorf("exit status %d, and the tag was moved: %t", got.Status, moved)
+			}
+		})
 	}
 }
 
@@ -306,6 +423,50 @@ func TestCancellingEndsTheWait(t *testing.T) {
 	}, &out, &out)
 	if status == 0 || time.Since(started) > 5*time.Second {
 		t.Errorf("exit status %d after %s:\n%s", status, time.Since(started), out.String())
+	}
+}
+
+// TestInterrupted has SIGTERM arrive before the tag is moved, and after. It is not parallel: the signal is for all runs
+// in this process.
+func TestInterrupted(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		method string // of the request upon which, or after which, it arrives
+		after  bool
+		from   string
+		last   string
+	}{
+		{"before the move", "POST", false, v10, "nothing half-done is visible"},
+		{"during the move", "PUT", false, v11, "the tag may have been moved already"},
+		{"after the move", "PUT", true, v11, "the tag was moved already, and pods may be rolling"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c := cluster(t)
+			c.Tag("hello-app", "dev", v10)
+			c.Stick()
+			seen, stop := false, make(chan struct{})
+			c.Fail(func(method, _ string) (int, string, string) { // under the cluster's lock
+				if seen && row.after || method == row.method && !row.after {
+					_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
+					if !row.after {
+						<-stop // the answer comes too late
+					}
+				}
+				seen = seen || method == row.method
+				return 0, "", ""
+			})
+			got := run(t, c, "IMAGE=deepsky/hello:1.1", "DIGEST="+d11, "ROLLBACK_ON_FAILURE=true")
+			close(stop)
+			if got.Status != 143 || !strings.Contains(got.last, "interrupted: terminated (SIGTERM)") || !strings.Contains(got.last, row.last) {
+				t.Errorf("exit status %d; the last line must say %q:\n%s", got.Status, row.last, got.log)
+			}
+			if len(got.Results) != 0 {
+				t.Errorf("results %v of a run that was interrupted", got.Results)
+			}
+			if from := specTag(t, c)["from"].(map[string]any)["name"]; from != row.from {
+				t.Errorf("the tag points at %q, want %q", from, row.from)
+			}
+		})
 	}
 }
 

@@ -4,17 +4,17 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"dockline/pkg/fault"
 	"dockline/pkg/imagestream"
+	"dockline/pkg/step"
 	"dockline/pkg/workload"
 	"dockline/steps/environment"
 )
 
 // rollOut waits until the workloads that follow the tag run its image, and says which do not follow it.
 func (r *run) rollOut(ctx context.Context, tag imagestream.Tag) error {
-	target := workload.Target{Name: r.Name, Digest: tag.Digest(), Repository: repositoryOf(tag)}
+	target := workload.Target{Name: r.Name, Digest: tag.Digest(), Repository: tag.Repository()}
 	known, err := r.Streams.Image(ctx, r.Name.Stream, target.Digest)
 	if err != nil && fault.KindOf(err) != fault.NotFound { // a pruned image can still be run
 		return err
@@ -65,30 +65,24 @@ func pending(survey workload.Survey) string {
 	return strings.Join(all, "; ")
 }
 
-func repositoryOf(tag imagestream.Tag) string {
-	if len(tag.History) == 0 {
-		return ""
-	}
-	repository, _, _ := strings.Cut(tag.History[0].Reference, "@")
-	return repository
-}
-
 // report is what REPORT_FILE holds of a run.
 type report struct {
-	Previous   string              `json:"previousDigest"`
-	Current    string              `json:"currentDigest"`
-	RolledBack bool                `json:"rolledBack,omitempty"`
-	Created    []string            `json:"created,omitempty"`
-	Host       string              `json:"host,omitempty"`
-	Workloads  []workload.Follower `json:"workloads"`
-	Loose      []string            `json:"withoutTrigger,omitempty"`
+	Previous   string `json:"previousDigest"`
+	Current    string `json:"currentDigest"`
+	RolledBack bool   `json:"rolledBack,omitempty"`
+	// ScheduleEnded tells that the tag was imported from time to time before, and is not any more.
+	ScheduleEnded bool                `json:"scheduledImportEnded,omitempty"`
+	Created       []string            `json:"created,omitempty"`
+	Host          string              `json:"host,omitempty"`
+	Workloads     []workload.Follower `json:"workloads"`
+	Loose         []string            `json:"withoutTrigger,omitempty"`
 }
 
 // table tells a person how it ended.
 func (r *run) table() {
-	w := tabwriter.NewWriter(r.rt.Stdout, 0, 0, 2, ' ', 0)
-	row := func(cells ...string) { _, _ = fmt.Fprintln(w, strings.Join(cells, "\t")) }
-	row("environment", r.Config.Namespace+"/"+r.Name.String())
+	table := step.NewTable(r.rt.Stdout)
+	row := table.Row
+	row("environment", r.Namespace+"/"+r.Name.String())
 	row("points at", r.goal.change.From.Name)
 	row("image", r.current)
 	before := "nothing"
@@ -102,5 +96,5 @@ func (r *run) table() {
 	if len(r.survey.Followers) == 0 {
 		row("workloads", "none follows the tag")
 	}
-	_ = w.Flush()
+	table.Flush()
 }

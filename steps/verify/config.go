@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"dockline/pkg/image"
@@ -14,10 +15,8 @@ import (
 
 // Config is what verify is told by its environment.
 type Config struct {
-	// Namespace of the environment.
-	Namespace string `env:"NAMESPACE, required"`
-	// Image stream tag of the environment, STREAM:TAG, such as hello-app:prod.
-	StreamTag string `env:"STREAM_TAG, required"`
+	environment.Settings `env:""`
+
 	// Image that the environment must run, CODE/NAME:VERSION: whatever REGISTRY holds under it at the start. With none of
 	// EXPECT_IMAGE, EXPECT_DIGEST and URL the environment is only described.
 	ExpectImage string `env:"EXPECT_IMAGE"`
@@ -27,7 +26,7 @@ type Config struct {
 	// that the version was not moved there since.
 	Registry step.Registry `env:""`
 	// Address of the service, such as its Route's: http://hello-app-prod.apps.example.com/. It must answer as
-	// EXPECT_STATUS and EXPECT_TEXT say.
+	// EXPECT_STATUS and EXPECT_TEXT say. Reports and logs show it without its parameters (?…).
 	URL string `env:"URL"`
 	// HTTP status that URL must answer.
 	ExpectStatus int `env:"EXPECT_STATUS, default=200"`
@@ -44,7 +43,7 @@ type Config struct {
 // Validate returns all problems of the configuration.
 func (c *Config) Validate() error {
 	problems := []error{
-		environment.CheckNames(c.Namespace, c.StreamTag),
+		c.Settings.Validate(),
 		environment.CheckDigest("EXPECT_DIGEST", c.ExpectDigest),
 		c.Cluster.Validate(),
 	}
@@ -57,9 +56,11 @@ func (c *Config) Validate() error {
 		problems = append(problems, c.Registry.Validate(""))
 	}
 	if c.URL != "" {
-		if address, err := url.Parse(c.URL); err != nil || address.Host == "" ||
-			(address.Scheme != "http" && address.Scheme != "https") {
+		switch address, err := url.Parse(c.URL); {
+		case err != nil || address.Host == "" || address.Scheme != "http" && address.Scheme != "https":
 			problems = append(problems, step.Problem("URL is no address that begins with http:// or https://"))
+		case address.User != nil:
+			problems = append(problems, step.Problem("URL holds an account, which would show in the reports: a page that wants one cannot be checked"))
 		}
 	} else if c.ExpectText != "" {
 		problems = append(problems, step.Problem("URL is missing: EXPECT_TEXT is set"))
@@ -71,6 +72,12 @@ func (c *Config) Validate() error {
 		problems = append(problems, step.Problem("TIMEOUT: %s is no time to wait", fmt.Sprint(c.Timeout)))
 	}
 	return errors.Join(problems...)
+}
+
+// shownURL returns URL without its parameters, which may hold a token.
+func (c *Config) shownURL() string {
+	address, _, _ := strings.Cut(c.URL, "?")
+	return address
 }
 
 // judges tells whether something is expected.

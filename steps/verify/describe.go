@@ -2,7 +2,6 @@ package verify
 
 import (
 	"context"
-	"strings"
 
 	"dockline/pkg/cluster"
 	"dockline/pkg/fault"
@@ -42,10 +41,7 @@ func (r *run) describe(ctx context.Context, report *Report) error {
 		report.Version = known.Labels["org.opencontainers.image.version"]
 		report.Revision = known.Labels["org.opencontainers.image.revision"]
 	}
-	target := workload.Target{Name: r.env.Name, Digest: report.Digest, Children: known.Children}
-	if len(tag.History) > 0 {
-		target.Repository, _, _ = strings.Cut(tag.History[0].Reference, "@")
-	}
+	target := workload.Target{Name: r.env.Name, Digest: report.Digest, Children: known.Children, Repository: tag.Repository()}
 	survey, err := r.env.Workloads.Survey(ctx, target)
 	if err != nil {
 		return err

@@ -2,12 +2,15 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
+	"dockline/pkg/cluster"
 	"dockline/pkg/step"
 )
 
@@ -17,8 +20,17 @@ const (
 )
 
 // checkPage fetches URL once. That nobody answers is a finding like a wrong answer: it says nothing about this program.
-func (r *run) checkPage(ctx context.Context) Check {
-	check := Check{Name: "page", Expected: fmt.Sprintf("%s answers %d", r.URL, r.ExpectStatus), Status: failed}
+// The end of ctx is none: an error is returned then.
+func (r *run) checkPage(ctx context.Context) (Check, error) {
+	check := r.fetchPage(ctx)
+	if check.Status == failed && ctx.Err() != nil {
+		return check, fmt.Errorf("fetching %s: %w", r.shownURL(), cluster.Ended(ctx))
+	}
+	return check, nil
+}
+
+func (r *run) fetchPage(ctx context.Context) Check {
+	check := Check{Name: "page", Expected: fmt.Sprintf("%s answers %d", r.shownURL(), r.ExpectStatus), Status: failed}
 	if r.ExpectText != "" {
 		check.Expected += fmt.Sprintf(" and says %q", r.ExpectText)
 	}
@@ -35,6 +47,9 @@ func (r *run) checkPage(ctx context.Context) Check {
 	transport.DisableKeepAlives = true                           // each look reaches the service anew
 	answer, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {
+		if told, ok := errors.AsType[*url.Error](err); ok {
+			err = told.Err // without the address that was asked, or redirected to: its parameters may hold a token
+		}
 		check.Found = "no answer: " + err.Error()
 		return check
 	}

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 
 	"dockline/pkg/step"
+	"dockline/steps/environment"
 )
 
 //go:embed config.go
@@ -18,6 +19,7 @@ func Program() step.Program {
 		Summary: "tells which image an environment runs, and fails unless it is the right one",
 		Step:    &Config{},
 		Source:  source,
+		Shared:  []string{environment.Source},
 		Results: []string{"VERDICT", "CURRENT_DIGEST"},
 	}
 }

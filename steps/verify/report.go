@@ -11,7 +11,6 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"dockline/pkg/step"
@@ -41,6 +40,7 @@ type Report struct {
 	Loose        []string            `json:"withoutTrigger,omitempty"`
 	Checks       []Check             `json:"checks"`
 
+	hint     string // what to do about a finding; empty means to look at the report
 	settled  bool
 	children []string
 }
@@ -78,8 +78,8 @@ const (
 
 // table tells a person what was found.
 func (r Report) table(to io.Writer) {
-	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	row := func(cells ...string) { _, _ = fmt.Fprintln(w, strings.Join(cells, "\t")) }
+	table := step.NewTable(to)
+	row := table.Row
 	row("environment", r.Namespace+"/"+r.StreamTag)
 	if r.TaggedFrom != "" {
 		tagged := r.TaggedFrom
@@ -104,15 +104,32 @@ func (r Report) table(to io.Writer) {
 	for _, loose := range r.Loose {
 		row("no image trigger", loose)
 	}
-	_ = w.Flush() // the checks have columns of their own
+	table.Flush() // the checks have columns of their own
 	for _, check := range r.Checks {
 		row(check.Name, string(check.Status), check.Found)
 	}
 	row("verdict", r.Verdict)
-	_ = w.Flush()
+	table.Flush()
 }
 
-// write writes the reports into a folder: a page for people, JUnit for CI systems, and JSON.
+// The reports: for programs, for CI systems (JUnit), and for people.
+const (
+	jsonReport  = "verify.json"
+	junitReport = "verify.xml"
+	pageReport  = "verify.html"
+)
+
+// Reports implements step.Reporter.
+func (c *Config) Reports() []string {
+	if c.ReportDir == "" {
+		return nil
+	}
+	return []string{
+		filepath.Join(c.ReportDir, jsonReport), filepath.Join(c.ReportDir, junitReport), filepath.Join(c.ReportDir, pageReport),
+	}
+}
+
+// write writes the reports into a folder.
 func (r Report) write(rt *step.Runtime, dir string) error {
 	document, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
@@ -127,9 +144,9 @@ func (r Report) write(rt *step.Runtime, dir string) error {
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	return errors.Join(
-		rt.WriteReport(filepath.Join(dir, "verify.json"), append(document, '\n')),
-		rt.WriteReport(filepath.Join(dir, "verify.xml"), junit),
-		rt.WriteReport(filepath.Join(dir, "verify.html"), page),
+		rt.WriteReport(filepath.Join(dir, jsonReport), append(document, '\n')),
+		rt.WriteReport(filepath.Join(dir, junitReport), junit),
+		rt.WriteReport(filepath.Join(dir, pageReport), page),
 	)
 }
 

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,9 +32,12 @@ const poll = 2 * time.Second
 // Run describes the environment and judges it, once or, with TIMEOUT, until it is right.
 func (c *Config) Run(parent context.Context, rt *step.Runtime) (step.Outcome, error) {
 	r := &run{Config: c, rt: rt, report: Report{
-		Namespace: c.Namespace, StreamTag: c.StreamTag, ExpectImage: c.ExpectImage, URL: c.URL, Verdict: unknown,
+		Namespace: c.Namespace, StreamTag: c.StreamTag, ExpectImage: c.ExpectImage, URL: c.shownURL(), Verdict: unknown,
 	}}
 	err := r.do(parent)
+	if err != nil && parent.Err() != nil {
+		r.report.Verdict = unknown // what an earlier look found is not what this run came to
+	}
 	r.report.Time = time.Now().UTC()
 	if err != nil {
 		r.report.Error = rt.Masked(err.Error())
@@ -53,6 +57,7 @@ type run struct {
 	*Config
 	rt         *step.Runtime
 	env        *environment.Environment
+	registry   *registry.Registry   // nil without REGISTRY
 	repository *registry.Repository // of EXPECT_IMAGE; nil without it
 	wanted     string               // digest that is expected; empty when none is
 	report     Report
@@ -60,8 +65,13 @@ type run struct {
 }
 
 func (r *run) do(parent context.Context) (err error) {
-	if r.env, err = environment.Open(r.rt, r.Cluster, cluster.Patience{}, r.Namespace, r.StreamTag); err != nil {
+	if r.env, err = environment.Open(r.rt, r.Cluster, cluster.Patience{}, r.Settings); err != nil {
 		return err
+	}
+	if r.Registry.Address != "" {
+		if r.registry, err = r.Registry.Open(r.rt, "registry"); err != nil {
+			return err
+		}
 	}
 	ctx, ended := parent, func(err error) error { return err }
 	if r.Timeout > 0 {
@@ -74,21 +84,25 @@ func (r *run) do(parent context.Context) (err error) {
 		return "waiting until the environment is right: " + problems
 	})
 	defer done()
+	var finding error // of the last look that was not broken off
 	for {
 		err := r.look(ctx)
 		r.problems.Store(r.report.problems())
 		switch {
+		case err != nil && ctx.Err() != nil && finding != nil:
+			err = finding
 		case err == nil && r.report.Verdict != wrong:
 			return nil
 		case err == nil:
 			err = fault.WithHint(fault.New(fault.Wrong, "verifying %s/%s: %s", r.Namespace, r.StreamTag, r.report.problems()),
-				"The report tells all that was checked.")
-		case ctx.Err() == nil && !r.mayChange(err):
+				cmp.Or(r.report.hint, "The report tells all that was checked."))
+		case !r.mayChange(err) && ctx.Err() == nil:
 			return err
 		}
 		if r.Timeout <= 0 || !r.judges() {
-			return err
+			return ended(err)
 		}
+		finding = err
 		if cluster.Sleep(ctx, poll) != nil {
 			if parent.Err() != nil {
 				return fmt.Errorf("verifying %s/%s: %w", r.Namespace, r.StreamTag, cluster.Ended(parent))
@@ -107,7 +121,7 @@ func (r *run) mayChange(err error) bool {
 // look describes and judges the environment once, into the report.
 func (r *run) look(ctx context.Context) error {
 	report := Report{
-		Namespace: r.Namespace, StreamTag: r.StreamTag, ExpectImage: r.ExpectImage, URL: r.URL, Verdict: unknown,
+		Namespace: r.Namespace, StreamTag: r.StreamTag, ExpectImage: r.ExpectImage, URL: r.shownURL(), Verdict: unknown,
 		Digest: r.report.Digest, ExpectDigest: r.wanted, Checks: r.report.Checks,
 	}
 	if err := r.expect(ctx); err != nil {
@@ -138,22 +152,17 @@ func (r *run) expect(ctx context.Context) error {
 		r.wanted = r.ExpectDigest
 		return nil
 	}
-	if r.repository == nil {
-		parsed, err := image.Parse(r.ExpectImage)
-		if err != nil {
-			return err
-		}
-		if r.repository, err = environment.OpenRegistry(r.rt, r.Registry, parsed.Name); err != nil {
-			return err
-		}
+	parsed, err := image.Parse(r.ExpectImage)
+	if err != nil {
+		return err
 	}
+	r.repository = r.registry.Repository(parsed.Name) // REGISTRY is required with EXPECT_IMAGE
 	if r.wanted == "" {
 		r.wanted = r.ExpectDigest
 	}
 	if r.wanted != "" { // resolved at an earlier look: what is expected does not move while it is waited for
 		return nil
 	}
-	parsed, _ := image.Parse(r.ExpectImage)
 	manifest, err := r.repository.Resolve(ctx, parsed.Version)
 	if err != nil {
 		return err

@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -75,6 +77,35 @@ func (w *world) push(t *testing.T, version string) (digest string) {
 	}
 	w.cluster.Image(w.reference(version), fakecluster.Image{Digest: hash.String()})
 	return hash.String()
+}
+
+// pushIndex writes a new random index of two images under a version, and makes it known to the cluster.
+func (w *world) pushIndex(t *testing.T, version string) (digest string, children []string) {
+	t.Helper()
+	index, err := random.Index(64, 1, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag, err := name.NewTag(w.reference(version), name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.WriteIndex(tag, index); err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, child := range manifest.Manifests {
+		children = append(children, child.Digest.String())
+	}
+	hash, err := index.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.cluster.Image(w.reference(version), fakecluster.Image{Digest: hash.String(), Children: children})
+	return hash.String(), children
 }
 
 type outcome struct {
@@ -177,6 +208,149 @@ func TestVerdicts(t *testing.T) {
 			}
 			if (got.status == 0) != (got.digest != "") {
 				t.Errorf("CURRENT_DIGEST is %q with exit status %d", got.digest, got.status)
+			}
+		})
+	}
+}
+
+// TestSecretsInTheAddress has a page's address with what must not show: in the log, the table or a report.
+func TestSecretsInTheAddress(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name, url string
+		stop      bool
+		status    int
+		last      string
+	}{
+		{"an account", "http://S3CRETtoken@HOST/", false, 2, "URL holds an account"},
+		{"an account with a password", "http://me:S3CRETpassword@HOST/", false, 2, "URL holds an account"},
+		{"an account that does not parse", "http://me:S3CRET%zz@HOST/", false, 2, "URL is no address"},
+		{"a parameter", "http://HOST/x?t=S3CRETtoken", false, 8, "answers 404"},
+		{"a parameter, and nobody answers", "http://HOST/x?t=S3CRETtoken", true, 8, "connection refused"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			if row.stop {
+				w.page.Close()
+			}
+			got := w.run(t, "URL="+strings.ReplaceAll(row.url, "HOST", strings.TrimPrefix(w.page.URL, "http://")))
+			if got.status != row.status || !strings.Contains(got.last, row.last) {
+				t.Errorf("exit status %d, want %d; the last line must say %q:\n%s", got.status, row.status, row.last, got.log)
+			}
+			said := got.log + got.said
+			for _, name := range []string{"verify.json", "verify.xml", "verify.html"} {
+				content, _ := os.ReadFile(filepath.Join(got.reports, name))
+				said += string(content)
+			}
+			if strings.Contains(said, "S3CRET") {
+				t.Errorf("the secret shows in\n%s", said)
+			}
+		})
+	}
+}
+
+// TestAnIndexWhoseImageTheTagMeans has a tag in Legacy mode, and the digest of the index expected. Whether the tag's
+// image is of that index is for the registry to tell; that it does not is no verdict.
+func TestAnIndexWhoseImageTheTagMeans(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name        string
+		fault       faultyregistry.Fault // on the index
+		times       int
+		without     bool // REGISTRY
+		status      int
+		verdict     string
+		last, hears string // parts of the last line and of the log
+	}{
+		{name: "is looked into", status: 0, verdict: "right"},
+		{name: "without a registry", without: true, status: 8, verdict: "wrong", last: "several platforms"},
+		{name: "away", fault: faultyregistry.RetryAfter(503, 900), times: -1, status: 6, verdict: "unknown", last: "503 Service Unavailable"},
+		{name: "away once", fault: faultyregistry.RetryAfter(503, 1), times: 1, status: 0, verdict: "right", hears: "trying again (2 of 6) in 1s"},
+		{name: "not allowed", fault: faultyregistry.Status(401, "UNAUTHORIZED"), times: -1, status: 5, verdict: "unknown", last: "401 Unauthorized"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			index, children := w.pushIndex(t, "2.0")
+			w.cluster.Tag("hello-app", "dev", w.reference("2.0"))
+			if row.fault != nil {
+				w.registry.Break("GET /manifests/"+index, row.times, row.fault)
+			}
+			settings := []string{"EXPECT_DIGEST=" + index}
+			if !row.without {
+				settings = append(settings, "REGISTRY="+w.registry.Host(), "REGISTRY_INSECURE=true")
+			}
+			got := w.run(t, settings...)
+			if got.status != row.status || got.verdict != row.verdict || !strings.Contains(got.last, row.last) || !strings.Contains(got.log, row.hears) {
+				t.Errorf("exit status %d (want %d), VERDICT %q (want %q); the last line must say %q, and the log %q:\n%s",
+					got.status, row.status, got.verdict, row.verdict, row.last, row.hears, got.log)
+			}
+			if got.status == 0 && got.digest != children[0] {
+				t.Errorf("CURRENT_DIGEST is %q, want the one of the tag, %q", got.digest, children[0])
+			}
+		})
+	}
+}
+
+func TestNoVerdictOfAnEarlierRunStays(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	files := []string{"VERDICT", "verify.env", "verify.json", "verify.xml", "verify.html"}
+	for _, name := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("VERDICT=right"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var log bytes.Buffer
+	status := step.Run(t.Context(), verify.Program(), nil,
+		[]string{"RESULTS_DIR=" + dir, "REPORT_DIR=" + dir, "DOTENV_FILE=" + filepath.Join(dir, "verify.env")}, &log, &log)
+	if status != 2 {
+		t.Errorf("exit status %d:\n%s", status, &log)
+	}
+	for _, name := range files {
+		if content, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s still says %q", name, content)
+		}
+	}
+}
+
+// TestALookThatIsBrokenOffFindsNothing ends a run, by a signal or by TIMEOUT, while the page is being fetched. It is not
+// parallel: the signal is for all runs in this process.
+func TestALookThatIsBrokenOffFindsNothing(t *testing.T) {
+	for _, row := range []struct {
+		name      string
+		answers   int32 // that come before one that does not
+		terminate bool
+		timeout   string
+		status    int
+		verdict   string
+		last      string
+	}{
+		{"terminated in the only look", 0, true, "", 143, "unknown", "interrupted: terminated (SIGTERM)"},
+		{"terminated in the first look", 0, true, "30s", 143, "unknown", "interrupted: terminated (SIGTERM)"},
+		{"terminated in a later look", 1, true, "30s", 143, "unknown", "interrupted: terminated (SIGTERM)"},
+		{"out of time in the first look", 0, false, "1s", 7, "unknown", "TIMEOUT=1s is over"},
+		{"out of time in a later look", 1, false, "3s", 7, "wrong", `version 1.0</h1>" instead of "version 1.1"`},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t)
+			var calls atomic.Int32
+			page := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				if calls.Add(1) <= row.answers {
+					_, _ = fmt.Fprintf(rw, "<h1>version 1.0</h1>")
+					return
+				}
+				if row.terminate {
+					_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
+				}
+				<-r.Context().Done()
+			}))
+			t.Cleanup(page.Close)
+			got := w.run(t, "URL="+page.URL, "EXPECT_TEXT=version 1.1", "TIMEOUT="+row.timeout)
+			if got.status != row.status || got.verdict != row.verdict || !strings.Contains(got.last, row.last) {
+				t.Errorf("exit status %d (want %d), VERDICT %q (want %q), and the last line must say %q:\n%s",
+					got.status, row.status, got.verdict, row.verdict, row.last, got.log)
 			}
 		})
 	}
