@@ -32,12 +32,12 @@ test: ## run the tests (with the race detector where there is a C compiler; CI r
 	$(if $(RACE),CGO_ENABLED=1) $(GO) test $(RACE) -shuffle=on -timeout 10m ./...
 
 lint: ## check formatting, go vet's findings and golangci-lint's (pinned in tools/lint.mod)
-	@unformatted=$$(gofmt -l cmd docs e2e pkg steps tools); if [ -n "$$unformatted" ]; then echo "not gofmt-ed: $$unformatted"; exit 1; fi
+	@unformatted=$$(gofmt -l cmd docs e2e gitlab-ci pkg steps tekton tools); if [ -n "$$unformatted" ]; then echo "not gofmt-ed: $$unformatted"; exit 1; fi
 	$(GO) vet -tags e2e ./...
 	$(GO) tool -modfile=tools/lint.mod golangci-lint run ./...
 
 docs: ## write docs/reference/ anew from the steps' configuration structs
-	DOCKLINE_UPDATE=true $(GO) test -count=1 -run 'Reference|KnownVariables|Inputs' ./docs ./gitlab-ci
+	DOCKLINE_UPDATE=true $(GO) test -count=1 -run 'Reference|KnownVariables|Inputs|Descriptions' ./docs ./gitlab-ci ./tekton
 
 rootfs: ## lay out the image's root file system in .build/rootfs
 	rm -rf $(ROOTFS)

@@ -84,14 +84,14 @@ func runs(t *testing.T) map[string]run {
 	t.Helper()
 	found := map[string]run{}
 	for _, o := range objects(t) {
-		switch {
-		case o.Kind == "PipelineRun":
+		switch o.Kind {
+		case "PipelineRun":
 			var r run
 			if err := yaml.Unmarshal(bytes.ReplaceAll(o.text, []byte("sha256:DIGEST"), []byte(digest)), &r); err != nil {
 				t.Fatal(err)
 			}
 			found[strings.TrimSuffix(filepath.Base(o.path), ".yaml")] = r
-		case o.Kind == "TriggerTemplate":
+		case "TriggerTemplate":
 			var template struct {
 				Spec struct{ ResourceTemplates []run }
 			}

@@ -52,7 +52,7 @@ func (c *Config) Validate() error {
 			problems = append(problems, step.Problem("EXPECT_IMAGE: %w", err))
 		}
 	}
-	if c.ExpectImage != "" || c.Registry != (step.Registry{}) {
+	if c.ExpectImage != "" || c.Registry.Address != "" {
 		problems = append(problems, c.Registry.Validate(""))
 	}
 	if c.URL != "" {
