@@ -14,7 +14,7 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 ROOTFS ?= .build/rootfs
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint docs rootfs image sbom
+.PHONY: help build demo test e2e lint docs rootfs image sbom
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,12 @@ test: ## run the tests (with the race detector where there is a C compiler; CI r
 	@if [ -z "$(RACE)" ]; then echo "NO C COMPILER: the tests run without the race detector" >&2; \
 		if [ "$$CI" = true ]; then exit 1; fi; fi
 	$(if $(RACE),CGO_ENABLED=1) $(GO) test $(RACE) -shuffle=on -timeout 10m ./...
+
+e2e: image ## run the image, the GitLab and the Tekton files on the real stack (as root on Debian it installs what it needs)
+	e2e/packages.sh
+	$(GO) run -C e2e/tekton .
+	cd e2e/tekton && $(GO) test -count=1 ./...
+	$(GO) test -tags e2e -count=1 -timeout 40m -p 1 ./e2e/engine ./e2e/image ./e2e/gitlab
 
 lint: ## check formatting, go vet's findings and golangci-lint's (pinned in tools/lint.mod)
 	@unformatted=$$(gofmt -l cmd docs e2e gitlab-ci pkg steps tekton tools); if [ -n "$$unformatted" ]; then echo "not gofmt-ed: $$unformatted"; exit 1; fi
