@@ -20,7 +20,7 @@ import (
 	"dockline/e2e/faultyregistry"
 	"dockline/e2e/gitserver"
 	"dockline/e2e/sandbox"
-	"dockline/pkg/kaniko"
+	"dockline/pkg/imageroot"
 )
 
 const gitPassword = "the-password-of-the-repository"
@@ -230,9 +230,9 @@ func executeInImage(t *testing.T, environment []string, folder string) (status i
 	}
 	const program = "/kaniko/bin/clone-build-push"
 	box, err := sandbox.New(t.TempDir(), sandbox.Spec{
-		Args: []string{program}, Env: append(environment, "KANIKO_DIR="+kaniko.Dir),
+		Args: []string{program}, Env: append(environment, "KANIKO_DIR="+imageroot.Dir),
 		Programs: map[string]string{program: filepath.Join(programs, "clone-build-push")},
-		Files:    map[string]string{kaniko.Marker: ""},
+		Files:    map[string]string{imageroot.Marker: ""},
 		Binds:    map[string]string{"/folder": folder},
 	})
 	if err != nil {

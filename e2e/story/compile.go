@@ -2,6 +2,7 @@ package story
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,16 +12,25 @@ import (
 
 // Compile compiles the step programs and the servers of the story, static, into a folder.
 func Compile(ctx context.Context, dir string) error {
-	module, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "dockline").Output()
+	root, err := moduleRoot(ctx)
 	if err != nil {
-		return fmt.Errorf("finding the module: %w", err)
-	}
-	root := strings.TrimSpace(string(module))
-	if err := compile(ctx, root, dir, "./cmd/...", "./e2e/gitserver/cmd/...", "./e2e/imageapi/cmd/..."); err != nil {
 		return err
 	}
 	// A module of its own, so that what a registry needs is not a dependency of Dockline.
-	return compile(ctx, filepath.Join(root, "e2e", "registry"), dir, ".")
+	return errors.Join(compileOwn(ctx, root, dir), compile(ctx, filepath.Join(root, "e2e", "registry"), dir, "."))
+}
+
+// compileOwn compiles what is of this module: all but the registry.
+func compileOwn(ctx context.Context, root, dir string) error {
+	return compile(ctx, root, dir, "./cmd/...", "./e2e/gitserver/cmd/...", "./e2e/imageapi/cmd/...")
+}
+
+func moduleRoot(ctx context.Context) (string, error) {
+	module, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "dockline").Output()
+	if err != nil {
+		return "", fmt.Errorf("finding the module: %w", err)
+	}
+	return strings.TrimSpace(string(module)), nil
 }
 
 func compile(ctx context.Context, module, dir string, packages ...string) error {

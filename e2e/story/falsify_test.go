@@ -29,16 +29,29 @@ import (
 
 func TestMain(m *testing.M) {
 	sandbox.Init()
-	os.Exit(m.Run())
+	status := m.Run()
+	if dir, err := programs(); err == nil {
+		_ = os.RemoveAll(dir)
+	}
+	os.Exit(status)
 }
 
-// programs are the programs of the story, compiled once.
+// programs are the programs of the story, compiled once. The registry is another one than the demo's, which takes as long
+// to compile as all the rest.
 var programs = sync.OnceValues(func() (string, error) {
+	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "story-programs-")
 	if err != nil {
 		return "", err
 	}
-	return dir, Compile(context.Background(), dir)
+	root, err := moduleRoot(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := errors.Join(compileOwn(ctx, root, dir), compile(ctx, root, dir, "./e2e/story/memoryregistry")); err != nil {
+		return "", err
+	}
+	return dir, os.Rename(filepath.Join(dir, "memoryregistry"), filepath.Join(dir, "registry"))
 })
 
 // open starts a world, and a runner for its steps.

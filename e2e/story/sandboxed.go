@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"dockline/e2e/sandbox"
-	"dockline/pkg/kaniko"
+	"dockline/pkg/imageroot"
 )
 
 // Sandboxed runs steps in private mount and PID namespaces, without a container engine.
@@ -35,7 +35,7 @@ func (s Sandboxed) Run(ctx context.Context, job Job) (*Outcome, error) {
 		return nil, err
 	}
 	program := "/kaniko/bin/" + job.Step
-	files := map[string]string{kaniko.Marker: ""}
+	files := map[string]string{imageroot.Marker: ""}
 	for path, content := range job.Files {
 		files[path] = content
 	}
@@ -59,7 +59,7 @@ func (s Sandboxed) Run(ctx context.Context, job Job) (*Outcome, error) {
 // environment is the job's, and what Dockline's image sets.
 func environment(job Job) []string {
 	list := []string{
-		"PATH=/kaniko/bin", "HOME=/root", "USER=root", "KANIKO_DIR=" + kaniko.Dir, "RESULTS_DIR=" + resultsDir,
+		"PATH=/kaniko/bin", "HOME=/root", "USER=root", "KANIKO_DIR=" + imageroot.Dir, "RESULTS_DIR=" + resultsDir,
 	}
 	for name, value := range job.Environment {
 		list = append(list, name+"="+value)

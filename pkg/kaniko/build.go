@@ -24,15 +24,16 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dockline/pkg/imageroot"
 )
 
 // Dir is the directory that Kaniko leaves alone: the programs, the context and the built image live below it. The
 // environment variable KANIKO_DIR must have this value; the image sets it.
-const Dir = "/kaniko"
+const Dir = imageroot.Dir
 
-// Marker is the file that says that Kaniko may own the root of this file system: only the image and the sandbox of
-// the tests have it.
-const Marker = Dir + "/dockline-owns-this-root"
+// Marker is the file by which a build knows that it may own the root of this file system.
+const Marker = imageroot.Marker
 
 // Build is one image to be built. ContextDir and Dockerfile are required.
 type Build struct {
