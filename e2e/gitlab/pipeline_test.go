@@ -158,15 +158,18 @@ func TestFromDevelopToProduction(t *testing.T) {
 	s.commit("Fix the version", map[string]string{".gitlab-ci.yml": strings.Replace(project.read(t, ".gitlab-ci.yml"),
 		"image: deepsky/awl-deepsky-hello\n", "image: deepsky/awl-deepsky-hello:1.0\n", 1)})
 
-	s.runs(nil, toDev...)
+	whole, err := project.Run(t.Context(), nil) // as GitLab starts it: up to the buttons
+	if err != nil || whole.Status != 0 {
+		t.Fatalf("the pipeline ended with %v, exit status %d\n%s", err, whole.Status, whole.Output)
+	}
 	s.shows(s.world.Dev, first)
 	tested := s.digest(s.world.Testing, "1.0")
 	if s.digest(s.world.Production, "1.0") != "" {
 		t.Error("production has the image before the button was pressed")
 	}
-	for _, report := range []string{"dockline.json", "dockline-report/verify.html", "dockline-report/verify.xml"} {
-		if _, err := os.Stat(filepath.Join(project.Dir, ".gitlab-ci-local/artifacts/verify-dev", report)); err != nil {
-			t.Errorf("no artifact: %v", err)
+	for _, report := range []string{"report.json", "verify.html", "verify.xml"} {
+		if !project.hasArtifact("verify-dev", report) {
+			t.Errorf("verify-dev leaves no %s", report)
 		}
 	}
 
@@ -183,6 +186,9 @@ func TestFromDevelopToProduction(t *testing.T) {
 	s.shows(s.world.Prod, first)
 	if last := s.fails(3, nil, "production"); !strings.Contains(last, tested) || !strings.Contains(last, "(exit status 3)") {
 		t.Errorf("the refusal says %q", last)
+	}
+	if !project.hasArtifact("production", "promote.json") || project.hasArtifact("production", "verify.xml") {
+		t.Error("a production that was refused must report the refusal, and not dev's verdict")
 	}
 	s.runs(map[string]string{"FORCE_REPLACES": tested}, "production")
 	s.shows(s.world.Prod, patched)
@@ -233,13 +239,19 @@ func TestTheScriptGoesOnAfterABuild(t *testing.T) {
 			"FROM ${BASE}\nCOPY index.html /srv/\nCOPY --from=one /srv/one.txt /srv/\n" +
 			"RUN [\"/bin/stamp\", \"/srv/two.txt\", \"2\"]\nEXPOSE 8080\nENTRYPOINT [\"/bin/serve\", \"/srv\"]\n",
 		".gitlab-ci.yml": project.read(t, ".gitlab-ci.yml") +
-			"build-image:\n  script:\n    - clone-build-push\n    - 'echo \"the image is $(sed -n s/^BUILT_IMAGE=//p dockline.env)\"'\n",
+			"build-image:\n  script:\n    - clone-build-push\n    - 'echo \"the image is $(sed -n s/^BUILT_IMAGE=//p .dockline/results.env)\"'\n",
 	})
 	out := s.runs(nil, toDev...)
 	if !strings.Contains(out, "the image is deepsky/awl-deepsky-hello:develop-") {
 		t.Errorf("the script did not go on:\n%s", out)
 	}
 	s.shows(s.world.Dev, first)
+}
+
+// hasArtifact says whether a job's latest run has left a report.
+func (p *Project) hasArtifact(job, report string) bool {
+	_, err := os.Stat(filepath.Join(p.Dir, ".gitlab-ci-local/artifacts", job, ".dockline", report))
+	return err == nil
 }
 
 // read reads a file of the project.
