@@ -3,7 +3,7 @@
 package image_test
 
 import (
-	"context"
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -58,24 +58,33 @@ type attack struct {
 	without  bool              // a control: the program goes without its protection
 }
 
-// control is the program clone-build-push linked so that it can go without its protection.
-var control = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "control")
+// The programs, each compiled once: what a RUN searches with, and clone-build-push linked so that it can go without its
+// protection.
+var (
+	probe   = sync.OnceValues(func() ([]byte, error) { return compile("-ldflags=-s -w", "dockline/e2e/probe") })
+	control = sync.OnceValues(func() ([]byte, error) {
+		return compile("-ldflags=-s -w -X dockline/pkg/kaniko.control=yes", "dockline/cmd/clone-build-push")
+	})
+)
+
+// compile has Go build a static program.
+func compile(args ...string) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "program")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w -X dockline/pkg/kaniko.control=yes", "-o", dir+"/program",
-		"dockline/cmd/clone-build-push")
+	var flags []string
+	if args[0] == "-C" { // must come first
+		flags, args = args[:2], args[2:]
+	}
+	build := exec.Command("go", slices.Concat([]string{"build"}, flags, []string{"-trimpath", "-o", dir + "/program"}, args)...)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return out, err
+		return nil, fmt.Errorf("compiling %q: %w: %s", args[len(args)-1], err, out)
 	}
 	return os.ReadFile(dir + "/program")
-})
-
-// probe is what a RUN searches with.
-var probe = sync.OnceValues(func() ([]byte, error) { return baseimage.Program(context.Background(), "dockline/e2e/probe") })
+}
 
 // newAttack starts the servers.
 func newAttack(t *testing.T) *attack {
@@ -121,7 +130,7 @@ func (a *attack) withControl(t *testing.T) *attack {
 	t.Helper()
 	program, err := control()
 	if err != nil {
-		t.Fatalf("%v\n%s", err, program)
+		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(a.dir, "control"), program, 0o755); err != nil { //nolint:gosec // a program
 		t.Fatal(err)
@@ -141,7 +150,7 @@ func (a *attack) settings(version string) map[string]string {
 		"IMAGE": hello + ":" + version, "REGISTRY": a.registry.Host(), "REGISTRY_INSECURE": "true", "REGISTRY_USERNAME": user,
 		"BUILD_ARGS": "BASE=" + a.base() + ",LOOT=" + strings.Join(searched, " "),
 		// Nobody can have the shipped program go without its protection: this is for the control, and given to both.
-		"DOCKLINE_CONTROL_WITHOUT": "shield,capabilities,child",
+		"DOCKLINE_CONTROL_WITHOUT": "shield,capabilities,child,dumps",
 	}
 }
 
@@ -289,4 +298,55 @@ func gitlabScript(environment map[string]string, lines string) string {
 	inner.WriteString("cd /builds/deepsky/hello\n" + lines + "\n")
 	return "if set -o | grep pipefail > /dev/null; then set -o pipefail; fi; set -o errexit\nset +o noclobber\n: | eval " +
 		quote(inner.String()) + "\nexit 0\n"
+}
+
+// TestAHostileBuildDumpsNoShell has a RUN end the shell that runs the job's script in such a way that the kernel writes its
+// memory into a file, in the work tree. The first process of the container ends then, too, and the build with it.
+func TestAHostileBuildDumpsNoShell(t *testing.T) {
+	t.Parallel()
+	pattern, err := os.ReadFile("/proc/sys/kernel/core_pattern")
+	if err != nil || strings.ContainsAny(string(pattern[:1]), "|@/") {
+		t.Skipf("NO DUMP IS TESTED: this machine puts them elsewhere (%q, %v)", pattern, err)
+	}
+	a := newAttack(t)
+	dump := func(a *attack) (found bool, output string) {
+		work, _ := a.project()
+		write(a.T, filepath.Join(work, "Dockerfile"), "ARG BASE\nFROM $BASE\nRUN /bin/probe dump && /bin/probe wait\n")
+		environment := a.settings("dumped")
+		maps.Copy(environment, loot)
+		delete(environment, "GIT_PASSWORD")
+		environment["BUILD_ARGS"] = "BASE=" + a.base()
+		id := newJob(a.T, work, a.registry, "dumped", a.options(environment)...)
+		_, stdout, stderr := script(a.T, id, gitlabScript(environment, "clone-build-push"))
+		output = stdout + stderr
+		if !strings.Contains(output, "DUMP up to ") {
+			a.Fatalf("nothing was tried:\n%s", output)
+		}
+		dumps, err := filepath.Glob(work + "/core*")
+		if err != nil {
+			a.Fatal(err)
+		}
+		for _, path := range dumps {
+			content, err := os.ReadFile(path)
+			if err != nil {
+				a.Fatal(err)
+			}
+			found = found || bytes.Contains(content, []byte(loot["KUBE_TOKEN"]))
+		}
+		return found, output
+	}
+	t.Run("shipped", func(t *testing.T) {
+		t.Parallel()
+		shipped := *a
+		shipped.T = t
+		if found, output := dump(&shipped); found {
+			t.Errorf("a dump holds a secret:\n%s", output)
+		}
+	})
+	t.Run("control", func(t *testing.T) {
+		t.Parallel()
+		if found, output := dump(a.withControl(t)); !found {
+			t.Errorf("control: no dump holds the secret:\n%s", output)
+		}
+	})
 }

@@ -81,6 +81,13 @@ func (b Build) Run(ctx context.Context) (*Image, error) {
 			b.say("warning", "the container's shell could not be put back after the build: "+err.Error())
 		}
 	}()
+	warning, err := forbidDumps()
+	if err != nil {
+		return nil, err
+	}
+	if warning != "" {
+		b.say("warning", warning)
+	}
 	answer, err := b.runChild(ctx, told)
 	if err != nil {
 		return nil, err
