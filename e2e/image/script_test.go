@@ -136,15 +136,16 @@ func newBase(t *testing.T) (registry *faultyregistry.Registry, address string) {
 	return registry, name
 }
 
-// newJob makes a container as GitLab's Docker executor makes it for a job, and returns its ID.
-func newJob(t *testing.T, work string, registry *faultyregistry.Registry, version string) string {
+// newJob makes a container as GitLab's Docker executor makes it for a job, with further options, and returns its ID.
+func newJob(t *testing.T, work string, registry *faultyregistry.Registry, version string, options ...string) string {
 	t.Helper()
-	status, stdout, stderr := run(t, "create", "-i", "--network", "host", "-v", work+":/builds/deepsky/hello", "-w", "/builds/deepsky/hello",
-		"-e", "GITLAB_CI=true", "-e", "CI_PROJECT_DIR=/builds/deepsky/hello", "-e", "CI_COMMIT_SHA="+fmt.Sprintf("%x", sha1.Sum([]byte(version))), //nolint:gosec // a commit
-		"-e", "IMAGE="+hello+":"+version, "-e", "DOTENV_FILE=build.env",
-		"-e", "REGISTRY="+registry.Host(), "-e", "REGISTRY_INSECURE=true",
-		"-e", "REGISTRY_USERNAME="+user, "-e", "REGISTRY_PASSWORD="+password,
-		image, "sh", "-c", findShell)
+	args := append([]string{"create", "-i", "--network", "host", "-v", work + ":/builds/deepsky/hello", "-w", "/builds/deepsky/hello",
+		"-e", "GITLAB_CI=true", "-e", "CI_PROJECT_DIR=/builds/deepsky/hello", "-e", "CI_COMMIT_SHA=" + fmt.Sprintf("%x", sha1.Sum([]byte(version))), //nolint:gosec // a commit
+		"-e", "IMAGE=" + hello + ":" + version, "-e", "DOTENV_FILE=build.env",
+		"-e", "REGISTRY=" + registry.Host(), "-e", "REGISTRY_INSECURE=true",
+		"-e", "REGISTRY_USERNAME=" + user, "-e", "REGISTRY_PASSWORD=" + password,
+	}, options...)
+	status, stdout, stderr := run(t, append(args, image, "sh", "-c", findShell)...)
 	if status != 0 {
 		t.Fatal(stderr)
 	}

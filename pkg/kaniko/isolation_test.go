@@ -2,8 +2,10 @@ package kaniko_test
 
 import (
 	"encoding/hex"
+	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -106,6 +108,41 @@ func TestAHostileRunFindsNoSecret(t *testing.T) {
 			}
 			if warned := strings.Contains(output, setUIDWarning); warned != (strings.Contains(name, "without CAP_SETPCAP") && !isControl) {
 				t.Errorf("warned: %v\n%s", warned, output)
+			}
+		})
+	}
+}
+
+// TestARunDumpsNoShell has a RUN end the process above the builder in such a way that the kernel writes its memory into a
+// file. The builder goes on below the first process, which looks for that file afterwards.
+func TestARunDumpsNoShell(t *testing.T) {
+	t.Parallel()
+	pattern, err := os.ReadFile("/proc/sys/kernel/core_pattern")
+	if err != nil || strings.ContainsAny(string(pattern[:1]), "|@/") {
+		t.Skipf("NO DUMP IS TESTED: this machine puts them elsewhere (%q, %v)", pattern, err)
+	}
+	image := base(t)
+	for name, row := range map[string]struct {
+		change func(*sandbox.Spec)
+		found  bool
+	}{
+		"a default container":               {func(*sandbox.Spec) {}, false},
+		"without CAP_SETPCAP":               {withoutCapabilities(unix.CAP_SETPCAP), false},
+		"control: without forbidding dumps": {control("dumps"), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			output, _ := inSandbox(t, "FROM "+image+"\nRUN [\"/bin/probe\", \"dump\"]\n", image, both(row.change, func(spec *sandbox.Spec) {
+				belowAHolder(spec)
+				spec.Env = append(spec.Env, "GOTRACEBACK=crash") // so that a program of Go's ends as others do
+				spec.Args = slices.Concat([]string{"/kaniko/probe", "run"}, spec.Args,
+					[]string{"--", "/kaniko/probe", "search", hex.EncodeToString([]byte(password))})
+			}))
+			if !strings.Contains(output, "LOG  DUMP up to ") || !strings.Contains(output, "SEARCHED") {
+				t.Fatalf("nothing was tried:\n%s", output)
+			}
+			if found := regexp.MustCompile(`(?m)^FOUND /core\S*$`).MatchString(output); found != row.found {
+				t.Errorf("the dump was found: %v\n%s", found, output)
 			}
 		})
 	}

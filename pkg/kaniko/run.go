@@ -81,6 +81,17 @@ func (b Build) Run(ctx context.Context) (*Image, error) {
 			b.say("warning", "the container's shell could not be put back after the build: "+err.Error())
 		}
 	}()
+	ours, err := readOwn("/")
+	if err != nil {
+		return nil, err
+	}
+	warning, err := forbidDumps()
+	if err != nil {
+		return nil, err
+	}
+	if warning != "" {
+		b.say("warning", warning)
+	}
 	answer, err := b.runChild(ctx, told)
 	if err != nil {
 		return nil, err
@@ -94,6 +105,9 @@ func (b Build) Run(ctx context.Context) (*Image, error) {
 	digest, err := v1.NewHash(answer.Digest)
 	if err != nil {
 		return nil, fault.New(fault.Unexpected, "reading the built image's digest: %w", err)
+	}
+	if err := ours.check("/"); err != nil {
+		return nil, err
 	}
 	image, err := OpenLayout(told.Layout, digest)
 	if err != nil {

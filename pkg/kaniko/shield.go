@@ -37,7 +37,7 @@ func undumpable(layer string) error {
 // nothing that is given to them changes that.
 var control string
 
-// controlVariable lists the layers that a control goes without: "shield", "capabilities", "child".
+// controlVariable lists the layers that a control goes without: "shield", "capabilities", "child", "dumps".
 const controlVariable = "DOCKLINE_CONTROL_WITHOUT"
 
 func without(layer string) bool {
