@@ -67,12 +67,14 @@ spec:
   failurePolicy: Fail
   reinvocationPolicy: IfNeeded
   mutations:
-    - patchType: ApplyConfiguration
-      applyConfiguration:
-        # The names are those that Tekton's event listener asks for: there is no DNS.
+    - patchType: JSONPatch
+      jsonPatch:
+        # The name is the one that Tekton's event listener asks for: there is no DNS.
         expression: >-
-          Object{spec: Object.spec{hostNetwork: true, hostAliases: [Object.spec.hostAliases{
-          ip: "127.0.0.1", hostnames: ["tekton-triggers-core-interceptors.tekton-pipelines.svc"]}]}}
+          [JSONPatch{op: "add", path: "/spec/hostNetwork", value: true},
+          JSONPatch{op: "add", path: "/spec/hostAliases", value: []},
+          JSONPatch{op: "add", path: "/spec/hostAliases/-", value: Object.spec.hostAliases{
+          ip: "127.0.0.1", hostnames: ["tekton-triggers-core-interceptors.tekton-pipelines.svc"]}}]
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: MutatingAdmissionPolicyBinding

@@ -18,12 +18,12 @@ import (
 	yamls "sigs.k8s.io/yaml"
 )
 
-// Ports of what Tekton has in pods of its own, each with 8080, 8443 and 9090, and here shares one network.
+// Ports of Tekton's programs. In pods of their own all have 8080, 8443 and 9090; here they share one network. Whoever is
+// first has 8080 for its probes all the same, and the others do without.
 const (
 	pipelinesWebhook = 9443
 	triggersWebhook  = 9453
-	interceptors     = 8443 // fixed by the program
-	eventListener    = 8080
+	eventListener    = 9480
 )
 
 func (c Cluster) startPipelines(ctx context.Context) error {
