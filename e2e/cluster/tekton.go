@@ -1,0 +1,194 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	yamls "sigs.k8s.io/yaml"
+)
+
+// Ports of Tekton's programs. In pods of their own all have 8080, 8443 and 9090; here they share one network. Whoever is
+// first has 8080 for its probes all the same, and the others do without.
+const (
+	pipelinesWebhook = 9443
+	triggersWebhook  = 9453
+	eventListener    = 9480
+)
+
+func (c Cluster) startPipelines(ctx context.Context) error {
+	dir, err := config(ctx, "pipelines", "github.com/tektoncd/pipeline")
+	if err != nil {
+		return err
+	}
+	if err := c.install(ctx, dir, pipelinesWebhook, "resolvers"); err != nil {
+		return err
+	}
+	common := []string{
+		"SYSTEM_NAMESPACE=tekton-pipelines", "KUBERNETES_MIN_VERSION=v1.28.0", "METRICS_DOMAIN=tekton.dev/pipeline",
+		"CONFIG_LOGGING_NAME=config-logging", "CONFIG_OBSERVABILITY_NAME=config-observability",
+		"CONFIG_FEATURE_FLAGS_NAME=feature-flags",
+	}
+	if err := c.controller("pipelines-webhook", append(common, "CONFIG_LEADERELECTION_NAME=config-leader-election-webhook",
+		fmt.Sprint("WEBHOOK_PORT=", pipelinesWebhook), "PROBES_PORT=9444", "METRICS_PROMETHEUS_PORT=9445",
+		"WEBHOOK_ADMISSION_CONTROLLER_NAME=webhook.pipeline.tekton.dev", "WEBHOOK_SERVICE_NAME=tekton-pipelines-webhook",
+		"WEBHOOK_SECRET_NAME=webhook-certs")); err != nil {
+		return err
+	}
+	if err := c.controller("pipelines-controller", append(common, "CONFIG_LEADERELECTION_NAME=config-leader-election-controller",
+		"CONFIG_DEFAULTS_NAME=config-defaults", "CONFIG_SPIRE=config-spire", "PROBES_PORT=9446", "METRICS_PROMETHEUS_PORT=9447"),
+		"-disable-ha",
+		"-entrypoint-image", localImage("pipelines-entrypoint"), "-nop-image", localImage("pipelines-nop"),
+		"-workingdirinit-image", localImage("pipelines-workingdirinit"),
+		// None of these is there: no shell, for a step's script, and nothing for Windows.
+		"-shell-image", localImage("none"), "-shell-image-win", localImage("none"), "-sidecarlogresults-image", localImage("none"),
+	); err != nil {
+		return err
+	}
+	return c.accepted(ctx, "pipelines-webhook", `apiVersion: tekton.dev/v1
+kind: Task
+metadata: {name: probe, namespace: default}
+spec: {steps: [{name: probe, image: probe}]}
+`)
+}
+
+func (c Cluster) startTriggers(ctx context.Context) error {
+	dir, err := config(ctx, "triggers", "github.com/tektoncd/triggers")
+	if err != nil {
+		return err
+	}
+	if err := c.install(ctx, dir, triggersWebhook); err != nil {
+		return err
+	}
+	common := []string{
+		"SYSTEM_NAMESPACE=tekton-pipelines", "KUBERNETES_MIN_VERSION=v1.28.0", "METRICS_DOMAIN=tekton.dev/triggers",
+		"CONFIG_LOGGING_NAME=config-logging-triggers", "CONFIG_OBSERVABILITY_NAME=config-observability-triggers",
+	}
+	if err := c.controller("triggers-interceptors", append(common, "METRICS_PROMETHEUS_PORT=9449",
+		"INTERCEPTOR_TLS_SVC_NAME=tekton-triggers-core-interceptors",
+		"INTERCEPTOR_TLS_SECRET_NAME=tekton-triggers-core-interceptors-certs")); err != nil {
+		return err
+	}
+	if err := c.controller("triggers-webhook", append(common, "CONFIG_LEADERELECTION_NAME=config-leader-election-triggers-webhook",
+		fmt.Sprint("WEBHOOK_PORT=", triggersWebhook), "PROBES_PORT=9454", "METRICS_PROMETHEUS_PORT=9455",
+		"WEBHOOK_SERVICE_NAME=tekton-triggers-webhook", "WEBHOOK_SECRET_NAME=triggers-webhook-certs")); err != nil {
+		return err
+	}
+	if err := c.controller("triggers-controller", append(common, "CONFIG_LEADERELECTION_NAME=config-leader-election-triggers-controllers",
+		"CONFIG_DEFAULTS_NAME=config-defaults-triggers", "PROBES_PORT=9456", "METRICS_PROMETHEUS_PORT=9457"),
+		"-disable-ha", "-el-image", localImage("triggers-eventlistenersink"), "-el-port", fmt.Sprint(eventListener),
+	); err != nil {
+		return err
+	}
+	return c.accepted(ctx, "triggers-webhook", `apiVersion: triggers.tekton.dev/v1beta1
+kind: TriggerTemplate
+metadata: {name: probe, namespace: default}
+spec:
+  resourcetemplates: [{apiVersion: tekton.dev/v1, kind: TaskRun, metadata: {generateName: probe-}, spec: {taskRef: {name: probe}}}]
+`)
+}
+
+// controller starts one of Tekton's programs, as the administrator.
+func (c Cluster) controller(name string, environment []string, args ...string) error {
+	return c.start(name, environment, filepath.Join(c.Programs, name), append([]string{"-kubeconfig", c.Kubeconfig()}, args...)...)
+}
+
+// accepted waits until a webhook lets an object through; the object is not made.
+func (c Cluster) accepted(ctx context.Context, webhook, object string) error {
+	return until(ctx, time.Minute, func(ctx context.Context) error {
+		command := c.Command(ctx, "create", "--dry-run=server", "--filename=-")
+		command.Stdin = strings.NewReader(object)
+		_, err := run(command)
+		return errors.Join(err, c.alive(webhook))
+	})
+}
+
+// install applies the objects of a Tekton's folder config/: all but its Deployments, which are processes here. Their
+// webhooks are asked for on a port of localhost.
+func (c Cluster) install(ctx context.Context, dir string, webhook int, without ...string) error {
+	objects, err := read(dir, without)
+	if err != nil {
+		return err
+	}
+	var kept bytes.Buffer
+	for _, object := range objects {
+		switch object.GetKind() {
+		case "Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget":
+			continue
+		case "Service":
+			object.Object["spec"] = map[string]any{"type": "ExternalName", "externalName": "localhost"}
+		}
+		if object.GetKind() != "ClusterInterceptor" {
+			setPort(object.Object, webhook)
+		}
+		text, err := yamls.Marshal(object.Object)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&kept, "---\n%s", text)
+	}
+	// What a CustomResourceDefinition defines can be made a moment after it.
+	return until(ctx, 30*time.Second, func(ctx context.Context) error { return c.apply(ctx, kept.String()) })
+}
+
+// read reads the objects of a folder, those first that others need.
+func read(dir string, without []string) (objects []unstructured.Unstructured, err error) {
+	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			if slices.Contains(without, entry.Name()) {
+				return fs.SkipDir
+			}
+			return err
+		}
+		if filepath.Ext(path) != ".yaml" {
+			return nil
+		}
+		file, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		decoder := yaml.NewYAMLOrJSONDecoder(file, 4096)
+		for {
+			object := unstructured.Unstructured{}
+			if err := decoder.Decode(&object.Object); errors.Is(err, io.EOF) {
+				return nil
+			} else if err != nil {
+				return fmt.Errorf("reading %q: %w", path, err)
+			}
+			if object.Object != nil {
+				objects = append(objects, object)
+			}
+		}
+	})
+	return objects, err
+}
+
+// setPort has every webhook called on a port: that of clientConfig.service, wherever it is.
+func setPort(value any, port int) {
+	switch value := value.(type) {
+	case map[string]any:
+		if config, found := value["clientConfig"].(map[string]any); found {
+			if service, found := config["service"].(map[string]any); found {
+				service["port"] = int64(port)
+			}
+		}
+		for _, inner := range value {
+			setPort(inner, port)
+		}
+	case []any:
+		for _, inner := range value {
+			setPort(inner, port)
+		}
+	}
+}
