@@ -14,7 +14,7 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 ROOTFS ?= .build/rootfs
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e lint docs rootfs image sbom
+.PHONY: help build demo test e2e cluster cluster-down lint docs rootfs image sbom
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +35,13 @@ e2e: image ## run the image, the GitLab and the Tekton files on the real stack (
 	e2e/packages.sh
 	$(GO) run -C e2e/tekton .
 	cd e2e/tekton && $(GO) test -count=1 ./...
-	$(GO) test -tags e2e -count=1 -timeout 40m -p 1 ./e2e/engine ./e2e/image ./e2e/gitlab
+	$(GO) test -tags e2e -count=1 -timeout 40m -p 1 ./e2e/engine ./e2e/image ./e2e/gitlab ./e2e/cluster
+
+cluster: ## bring up a real Kubernetes with Tekton on loopback (some 10 minutes of compiling the first time)
+	$(GO) run ./e2e/cluster/cmd/cluster up
+
+cluster-down: ## take it down again
+	$(GO) run ./e2e/cluster/cmd/cluster down
 
 lint: ## check formatting, go vet's findings and golangci-lint's (pinned in tools/lint.mod)
 	@unformatted=$$(gofmt -l cmd docs e2e gitlab-ci pkg steps tekton tools); if [ -n "$$unformatted" ]; then echo "not gofmt-ed: $$unformatted"; exit 1; fi
