@@ -51,6 +51,7 @@ type Cluster struct {
 	server   string
 	patience Patience
 	retrying func(Retry)
+	plugin   bool // credentials come from a program, which client-go waits for whatever the context says
 	client   dynamic.Interface
 	watcher  dynamic.Interface // without a limit on how long an answer may take
 }
@@ -72,7 +73,7 @@ func Connect(config Config) (*Cluster, error) {
 	settings.WarningHandler = warnings(config.Warn)
 	settings.ContentConfig = rest.ContentConfig{ContentType: "application/json", AcceptContentTypes: "application/json"}
 	patience := config.Patience.orDefault()
-	cluster := &Cluster{server: settings.Host, patience: patience, retrying: config.Retrying}
+	cluster := &Cluster{server: settings.Host, patience: patience, retrying: config.Retrying, plugin: settings.ExecProvider != nil}
 
 	if config.Secret != nil {
 		config.Secret(secretsOf(settings)...)

@@ -216,6 +216,48 @@ func TestRedirectsDoNotCarryTheToken(t *testing.T) {
 	}
 }
 
+// TestAPluginHangsNothing has a credential plugin talk without end, and one that never comes to one.
+func TestAPluginHangsNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, row := range map[string]struct {
+		script string
+		limit  time.Duration
+		ends   bool
+	}{
+		"talkative": {`i=0; while [ $i -lt 300 ]; do printf '%01000d' 0 >&2; i=$((i+1)); done
+echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"t"}}'`, 20 * time.Second, true},
+		"asleep": {"exec sleep 60", 300 * time.Millisecond, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			plugin, kubeconfig := filepath.Join(dir, name), filepath.Join(dir, name+".kubeconfig")
+			server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				fmt.Fprint(w, `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"}}`)
+			}))
+			t.Cleanup(server.Close)
+			config := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],`+
+				`"clusters":[{"name":"c","cluster":{"server":%q,"insecure-skip-tls-verify":true}}],`+
+				`"users":[{"name":"u","user":{"exec":{"apiVersion":"client.authentication.k8s.io/v1","command":%q,"interactiveMode":"Never"}}}]}`, server.URL, plugin)
+			if err := errors.Join(os.WriteFile(plugin, []byte("#!/bin/sh\n"+row.script+"\n"), 0o700),
+				os.WriteFile(kubeconfig, []byte(config), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			connected, err := cluster.Connect(cluster.Config{Kubeconfig: kubeconfig})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), row.limit)
+			defer cancel()
+			_, err = connected.Get(ctx, cluster.Resource{Group: "apps", Version: "v1", Plural: "deployments", Kind: "Deployment"}, "dev", "web")
+			if row.ends && err != nil || !row.ends && !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("it ended with %v", err)
+			}
+		})
+	}
+}
+
 // TestSecretsAreTold has a token, a password, a client's key, and a plugin that brings a token forth and talks.
 func TestSecretsAreTold(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -67,10 +68,17 @@ func overhear[T any](settings *rest.Config, say func(string), create func(*rest.
 	}
 	plugin := settings.ExecProvider.Command
 	go func() { // until the process ends: the plugin may be called at any time
-		var crash error // what the plugin says from then on is lost, and nothing else
+		defer func() { _, _ = io.Copy(io.Discard, reader) }() // or the plugin would wait for a reader, and we for it
+		var crash error                                       // what the plugin says from then on is lost, and nothing else
 		defer fault.Catch(&crash)
-		for lines := bufio.NewScanner(reader); lines.Scan(); {
-			say(fmt.Sprintf("the credential plugin %q says: %s", plugin, lines.Text()))
+		for lines := bufio.NewReader(reader); ; {
+			line, _, err := lines.ReadLine() // of a long one, piece by piece
+			if err != nil {
+				return
+			}
+			if len(line) > 0 {
+				say(fmt.Sprintf("the credential plugin %q says: %s", plugin, line))
+			}
 		}
 	}()
 	swapping.Lock()

@@ -73,7 +73,7 @@ func (r *Repository) Inspect(ctx context.Context, manifest Manifest) (Facts, err
 
 func (r *Repository) config(ctx context.Context, blob v1.Descriptor) (*v1.ConfigFile, error) {
 	wrong := func(err error) error {
-		return fault.At(r.client.side, fault.New(fault.KindOf(err), "reading the configuration of an image in %q: %w", r, err))
+		return fault.At(r.client.side, fault.New(fault.Wrong, "reading the configuration of an image in %q: %w", r, err))
 	}
 	if blob.Size > largestConfig {
 		return nil, wrong(fmt.Errorf("it has %d bytes", blob.Size))

@@ -38,6 +38,9 @@ func accountsIn(text string) []account {
 // before returns the text before the first and before the last "@" of an address that is written without its scheme:
 // in a list, or with an "@" in the password, only one of them is right, and which cannot be told.
 func before(scheme, rest string) []account {
+	if scheme == "" && digested.MatchString(rest) {
+		return nil // NAME:TAG@sha256:…, an image
+	}
 	authority, _, _ := strings.Cut(rest, "/")
 	if _, port, found := strings.Cut(authority, ":"); scheme != "" && found && !strings.Contains(authority, "@") &&
 		!strings.HasPrefix(authority, "[") && strings.Trim(port, "0123456789") != "" {
@@ -53,6 +56,9 @@ func before(scheme, rest string) []account {
 	}
 	return found
 }
+
+// digested is a reference to an image by its digest (OCI distribution specification, "Digests").
+var digested = regexp.MustCompile(`^[^@]*@[a-z0-9+._-]+:[0-9a-fA-F]{32,}\b`)
 
 func notInScheme(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '+' && r != '-' && r != '.'

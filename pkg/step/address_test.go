@@ -26,6 +26,7 @@ func TestSecretsInAddresses(t *testing.T) {
 		"a / in the password":        {"https://u:S3C/RET@host/a", "S3C/RET", "https://u:[MASKED]@host/a"},
 		"no scheme":                  {"ci:S3CRET@host", "S3CRET", "ci:[MASKED]@host"},
 		"no scheme, an image":        {"ci:S3CRET@host/a/b:1", "S3CRET", "ci:[MASKED]@host/a/b:1"},
+		"an image by its digest":     {"alpine:3.20.1@sha256:0e0cf4c80e0cf4c80e0cf4c80e0cf4c80e0cf4c80e0cf4c80e0cf4c80e0cf4c8", "", "alpine:3.20.1@sha256:0e0cf4c80e0cf4c80e0cf4c80e0cf4c80e0cf4c80e0cf4c80e0cf4c80e0cf4c8"},
 		"a parameter":                {"http://x/?a=b&access_token=S3CRET", "S3CRET", "http://x/?a=[MASKED]&access_token=[MASKED]"},
 		"a token and a parameter":    {"http://toktok@x/?token=S3CRET", "toktok", "http://[MASKED]@x/?token=[MASKED]"},
 		"several":                    {"A=https://u:S3CRET@h/,B=https://v:w@h/", "S3CRET", "A=https://u:[MASKED]@h/,B=https://v:[MASKED]@h/"},

@@ -168,8 +168,9 @@ func (r *run) run(ctx context.Context) int {
 	end := endingOf(ctx, err)
 	if err := r.report(end, outcome, results).write(r.rt, r.common.ReportFile); err != nil {
 		r.rt.Log.Error().Err(err).Msg("the report could not be written")
-		if end.status == 0 {
-			end = endingOf(ctx, err)
+		if end.status == 0 { // and then nothing may have been handed on
+			err = fault.WithHint(err, "check the folder of REPORT_FILE and the space left there; the step may be started again")
+			end = endingOf(ctx, errors.Join(err, removeAll(&r.common, r.program.Results, nil)))
 		}
 	}
 	return r.say(end)

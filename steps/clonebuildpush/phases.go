@@ -90,8 +90,9 @@ func (r *runner) runBuild(ctx context.Context, rt *step.Runtime) (outcome step.O
 	if err != nil {
 		return step.Outcome{}, err
 	}
+	over := true // whether no process of a build is left, as far as is known
 	defer func() {
-		if !errors.Is(err, kaniko.ErrLeft) {
+		if over && !errors.Is(err, kaniko.ErrLeft) {
 			err = errors.Join(err, key.putBack())
 		}
 	}()
@@ -101,8 +102,13 @@ func (r *runner) runBuild(ctx context.Context, rt *step.Runtime) (outcome step.O
 	result := handedImage{Image: what.Image.String()}
 	if existing != nil {
 		result.Digest = existing.Digest.String()
-	} else if err := r.buildInto(ctx, rt, access, what, from, &result); err != nil {
-		return step.Outcome{}, err
+	} else {
+		over = false // and stays so in a crash
+		err := r.buildInto(ctx, rt, access, what, from, &result)
+		over = true
+		if err != nil {
+			return step.Outcome{}, err
+		}
 	}
 	rt.Log.Info().Str("digest", result.Digest).Bool("built", result.Built).Msg("the image is left to PHASE=push")
 	details := report{

@@ -46,8 +46,8 @@ func findExisting(
 	return nil, taken(target, what, current, tested)
 }
 
-// checkRevision makes sure that the image under a commit's tag was built from that commit. Whoever may push can move the
-// tag; only the builder writes the label.
+// checkRevision makes sure that the image under a commit's tag says that it was built from that commit. This finds a tag
+// that was moved by mistake; whoever may push could push an image that says anything.
 func checkRevision(ctx context.Context, target *registry.Repository, found registry.Manifest, tag, commit string) error {
 	facts, err := target.Inspect(ctx, found)
 	if err != nil {

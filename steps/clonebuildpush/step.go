@@ -164,9 +164,6 @@ func openTarget(access registry.Config, name string, rt *step.Runtime) (*registr
 	if err != nil {
 		return nil, nil, err
 	}
-	access.Retrying = func(again registry.Retry) {
-		rt.Log.Warn().Err(again.Err).Str("in", again.Wait.String()).Msg("the registry is asked again")
-	}
 	opened, err := registry.Open(access)
 	if err != nil {
 		return nil, nil, fault.As(fault.Configuration, err)

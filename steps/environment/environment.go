@@ -37,7 +37,7 @@ func Open(rt *step.Runtime, access step.Cluster, patience cluster.Patience, sett
 	config := cluster.Config{
 		Kubeconfig: access.Kubeconfig, Server: access.Server, Token: access.Token.Reveal(),
 		Patience: patience,
-		Warn:     func(text string) { rt.Log.Warn().Msg("the cluster warns: " + text) },
+		Warn:     func(text string) { rt.Log.Warn().Msg(text) },
 		Secret:   rt.Mask,
 		Retrying: func(again cluster.Retry) {
 			rt.TryingAgain(cluster.Side, again.Attempt, again.Of, again.Wait, again.Err)

@@ -6,7 +6,6 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -119,10 +118,6 @@ func (c *Config) side(rt *step.Runtime, settings step.Registry, name string) (*r
 		return nil, err
 	}
 	config.Patience = c.patience
-	config.Retrying = func(r registry.Retry) {
-		rt.Log.Warn().Str("side", name).Err(r.Err).
-			Msgf("trying again (%d of %d) in %s", r.Attempt, r.Of, r.Wait.Round(100*time.Millisecond))
-	}
 	return registry.Open(config)
 }
 

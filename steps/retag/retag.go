@@ -52,6 +52,7 @@ type run struct {
 
 	before   imagestream.Tag // as it was at the start
 	moving   bool            // the tag may have been written
+	undoing  bool            // the tag is being put back
 	moved    bool            // the tag was written
 	goal     goal
 	previous string // digest that the tag meant before
@@ -204,6 +205,8 @@ func (r *run) createApp(ctx context.Context, tag imagestream.Tag) error {
 // then: that takes longer than a step has to stop, and nothing has failed.
 func (r *run) brokenOff() string {
 	switch {
+	case r.undoing:
+		return "the tag was being put back to " + r.before.Digest() + " after a failure: look with verify before anything is started again"
 	case r.moved:
 		return "the tag was moved already, and pods may be rolling: start the same step again to see the rollout through"
 	case r.moving:
@@ -217,6 +220,7 @@ func (r *run) undo(parent context.Context, why error) error {
 	if r.before.Digest() == "" {
 		return fmt.Errorf("%w (there is no earlier image to go back to)", why)
 	}
+	r.undoing = true
 	r.rt.Log.Warn().Err(why).Str("to", r.before.Digest()).Msg("going back: pods may have been replaced already")
 	ctx, cancel, ended := environment.WithTimeout(parent, r.Timeout)
 	defer cancel()

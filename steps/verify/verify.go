@@ -80,7 +80,10 @@ func (r *run) do(parent context.Context) (err error) {
 		defer cancel()
 	}
 	done := r.rt.Waiting(ctx, func() string {
-		problems, _ := r.problems.Load().(string)
+		problems, looked := r.problems.Load().(string)
+		if !looked || !r.judges() {
+			return "reading the environment"
+		}
 		return "waiting until the environment is right: " + problems
 	})
 	defer done()
