@@ -73,13 +73,17 @@ func (c Cluster) Up(ctx context.Context, say func(format string, args ...any)) (
 		{"the control plane", c.startControlPlane},
 		{"the images of pods", c.importImages},
 		{"the node", c.startNode},
-		{"Tekton Pipelines", c.startPipelines},
-		{"Tekton Triggers", c.startTriggers},
+		{"Tekton", c.startTekton},
 	} {
 		if err := part.start(ctx); err != nil {
 			return fmt.Errorf("bringing up %s: %w%s", part.name, err, c.logs())
 		}
 		say("%5.1f s  %s", time.Since(began).Seconds(), part.name)
+	}
+	for _, name := range started {
+		if err := c.alive(name); err != nil {
+			return fmt.Errorf("%w%s", err, c.logs())
+		}
 	}
 	return nil
 }

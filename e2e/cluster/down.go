@@ -7,10 +7,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 )
+
+// started are the programs that a cluster consists of, as they are started.
+var started = []string{
+	"containerd", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet",
+	"pipelines-webhook", "pipelines-controller", "triggers-interceptors", "triggers-webhook", "triggers-controller",
+}
 
 // Down takes a cluster down without a trace, however far it has come up. Without one it does nothing.
 func (c Cluster) Down(ctx context.Context) error {
@@ -22,20 +29,12 @@ func (c Cluster) Down(ctx context.Context) error {
 	if c.process("kube-apiserver") != 0 {
 		c.removePods(ctx)
 	}
-	for _, name := range []string{
-		"triggers-controller", "triggers-webhook", "triggers-interceptors", "pipelines-controller", "pipelines-webhook",
-		"kube-controller-manager", "kube-scheduler",
-	} {
-		c.stop(name, syscall.SIGKILL)
-	}
 	if c.process("containerd") != 0 {
 		c.killContainers(ctx)
 	}
-	// The API server would wait for those who watch.
-	for _, name := range []string{"kubelet", "kube-apiserver", "etcd"} {
-		c.stop(name, syscall.SIGKILL)
+	for _, name := range slices.Backward(started) {
+		c.stop(name, syscall.SIGKILL) // the API server would otherwise wait for those who watch
 	}
-	c.stop("containerd", syscall.SIGTERM)
 	for _, pid := range c.rest() { // what watches over a container that would not end
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,13 +19,29 @@ import (
 	yamls "sigs.k8s.io/yaml"
 )
 
-// Ports of Tekton's programs. In pods of their own all have 8080, 8443 and 9090; here they share one network. Whoever is
-// first has 8080 for its probes all the same, and the others do without.
+// Ports of Tekton's programs. In pods of their own all have 8080, 8443 and 9090; here they share one network.
 const (
 	pipelinesWebhook = 9443
 	triggersWebhook  = 9453
-	eventListener    = 9480
+	listenerPort     = 8080 // of event listeners, fixed
 )
+
+// startTekton starts what Tekton has in pods elsewhere. Its programs all want the listener's port, for probes that nobody
+// asks for here, and do without when it is taken: so it is, until they have started.
+func (c Cluster) startTekton(ctx context.Context) error {
+	taken, err := net.Listen("tcp", fmt.Sprint(":", listenerPort)) //nolint:gosec // nothing is served
+	if err != nil {
+		return fmt.Errorf("the event listener's port is not free: %w", err)
+	}
+	defer taken.Close()
+	if err := c.startPipelines(ctx); err != nil {
+		return fmt.Errorf("pipelines: %w", err)
+	}
+	if err := c.startTriggers(ctx); err != nil {
+		return fmt.Errorf("triggers: %w", err)
+	}
+	return nil
+}
 
 func (c Cluster) startPipelines(ctx context.Context) error {
 	dir, err := config(ctx, "pipelines", "github.com/tektoncd/pipeline")
@@ -55,7 +72,7 @@ func (c Cluster) startPipelines(ctx context.Context) error {
 	); err != nil {
 		return err
 	}
-	return c.accepted(ctx, "pipelines-webhook", `apiVersion: tekton.dev/v1
+	return c.ready(ctx, "pipelines-webhook", `apiVersion: tekton.dev/v1
 kind: Task
 metadata: {name: probe, namespace: default}
 spec: {steps: [{name: probe, image: probe}]}
@@ -79,6 +96,16 @@ func (c Cluster) startTriggers(ctx context.Context) error {
 		"INTERCEPTOR_TLS_SECRET_NAME=tekton-triggers-core-interceptors-certs")); err != nil {
 		return err
 	}
+	// They write their certificate into the ClusterInterceptors, once: the controller must not write them at that time.
+	if err := until(ctx, time.Minute, func(ctx context.Context) error {
+		bundles, err := c.Kubectl(ctx, "get", "clusterinterceptors", "--output=jsonpath={range .items[*]}[{.spec.clientConfig.caBundle}]{end}")
+		if err == nil && (bundles == "" || strings.Contains(bundles, "[]")) {
+			err = errors.New("an interceptor has no certificate")
+		}
+		return errors.Join(err, c.alive("triggers-interceptors"))
+	}); err != nil {
+		return err
+	}
 	if err := c.controller("triggers-webhook", append(common, "CONFIG_LEADERELECTION_NAME=config-leader-election-triggers-webhook",
 		fmt.Sprint("WEBHOOK_PORT=", triggersWebhook), "PROBES_PORT=9454", "METRICS_PROMETHEUS_PORT=9455",
 		"WEBHOOK_SERVICE_NAME=tekton-triggers-webhook", "WEBHOOK_SECRET_NAME=triggers-webhook-certs")); err != nil {
@@ -86,11 +113,11 @@ func (c Cluster) startTriggers(ctx context.Context) error {
 	}
 	if err := c.controller("triggers-controller", append(common, "CONFIG_LEADERELECTION_NAME=config-leader-election-triggers-controllers",
 		"CONFIG_DEFAULTS_NAME=config-defaults-triggers", "PROBES_PORT=9456", "METRICS_PROMETHEUS_PORT=9457"),
-		"-disable-ha", "-el-image", localImage("triggers-eventlistenersink"), "-el-port", fmt.Sprint(eventListener),
+		"-el-image", localImage("triggers-eventlistenersink"), "-el-port", fmt.Sprint(listenerPort),
 	); err != nil {
 		return err
 	}
-	return c.accepted(ctx, "triggers-webhook", `apiVersion: triggers.tekton.dev/v1beta1
+	return c.ready(ctx, "triggers-webhook", `apiVersion: triggers.tekton.dev/v1beta1
 kind: TriggerTemplate
 metadata: {name: probe, namespace: default}
 spec:
@@ -103,12 +130,20 @@ func (c Cluster) controller(name string, environment []string, args ...string) e
 	return c.start(name, environment, filepath.Join(c.Programs, name), append([]string{"-kubeconfig", c.Kubeconfig()}, args...)...)
 }
 
-// accepted waits until a webhook lets an object through; the object is not made.
-func (c Cluster) accepted(ctx context.Context, webhook, object string) error {
+// ready waits until the webhooks are asked about what they are for, which they see to themselves, and let an object
+// through; it is not made.
+func (c Cluster) ready(ctx context.Context, webhook, object string) error {
 	return until(ctx, time.Minute, func(ctx context.Context) error {
-		command := c.Command(ctx, "create", "--dry-run=server", "--filename=-")
-		command.Stdin = strings.NewReader(object)
-		_, err := run(command)
+		rules, err := c.Kubectl(ctx, "get", "validatingwebhookconfigurations,mutatingwebhookconfigurations",
+			"--output=jsonpath={range .items[*]}[{.webhooks[*].rules}]{end}")
+		if err == nil && strings.Contains(rules, "[]") {
+			err = errors.New("a webhook has no rules")
+		}
+		if err == nil {
+			command := c.Command(ctx, "create", "--dry-run=server", "--filename=-")
+			command.Stdin = strings.NewReader(object)
+			_, err = run(command)
+		}
 		return errors.Join(err, c.alive(webhook))
 	})
 }
