@@ -3,8 +3,9 @@
 // RBAC, admission, the webhooks and the pods are real.
 //
 // What differs from a cluster elsewhere: there is one node, all pods are on its network (a policy sees to that, so that
-// files need no change), and Tekton's controllers are processes instead of pods. A Service has an address, but nothing
-// forwards it.
+// files need no change), and Tekton's controllers are processes instead of pods, the administrator's. A Service has an
+// address, but nothing forwards it. Tekton's webhooks and event listeners cannot be told to listen on loopback alone; all
+// else does.
 //
 // It needs root, cgroups, and the Go module proxy. There can be one such cluster on a machine.
 package cluster

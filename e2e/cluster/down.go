@@ -93,9 +93,9 @@ func removeGroups() {
 }
 
 // Some things are kept outside of the folders that programs are given, whatever their options.
-var elsewhere = []string{
-	"/run/containerd", "/opt/containerd", "/var/lib/kubelet", "/var/log/containers", "/var/log/pods", "/etc/cni", "/opt/cni",
-}
+var elsewhere = []string{"/run/containerd", "/opt/containerd", kubeletDir, "/var/log/containers"}
+
+const kubeletDir = "/var/lib/kubelet"
 
 // noteTraces writes down which of them are not there yet.
 func (c Cluster) noteTraces() error {
@@ -108,10 +108,27 @@ func (c Cluster) noteTraces() error {
 	return os.WriteFile(c.in("absent"), []byte(strings.Join(absent, "\n")), 0o600)
 }
 
-// removeTraces removes the folders that were not there before, as far as they are empty.
+// removeTraces removes what programs have put there: files that are this cluster's own, and the folders that were not
+// there before, as far as they are empty.
 func (c Cluster) removeTraces() {
+	logs, _ := filepath.Glob("/var/log/containers/*")
+	for _, log := range logs {
+		if to, err := os.Readlink(log); err == nil && strings.HasPrefix(to, c.Dir+"/") {
+			_ = os.Remove(log)
+		}
+	}
+	// Each container's watcher was reached by a socket, and had no time to remove it.
+	watchers, _ := filepath.Glob(c.in("containerd", "state", "io.containerd.runtime.v2.task", "*", "*", "address"))
+	for _, watcher := range watchers {
+		if address, err := os.ReadFile(watcher); err == nil {
+			_ = os.Remove(strings.TrimPrefix(string(address), "unix://"))
+		}
+	}
 	text, _ := os.ReadFile(c.in("absent"))
 	for path := range strings.FieldsSeq(string(text)) {
+		if path == kubeletDir {
+			_ = os.Remove(kubeletDir + "/device-plugins/kubelet.sock")
+		}
 		removeFolders(path)
 	}
 }

@@ -39,6 +39,7 @@ func TestTheReadmeIsFollowed(t *testing.T) {
 	commit := r.commit(page10, "")
 
 	r.run("Install", 1, r.blocks("Install")...)
+	r.mayDo()
 	r.run("Secrets", 2, r.secrets()...)
 	run := r.blocks("Run")
 	if len(run) != 3 {
@@ -67,6 +68,9 @@ func TestTheReadmeIsFollowed(t *testing.T) {
 	r.run("Run", 1, run[2])
 	r.runs(r.world.Prod, first, page10)
 	r.runs(r.world.Dev, second, page11)
+
+	r.hasNoToken("build", "promote")
+	r.fails()
 
 	// Git tags: the commit of 1.0 becomes 1.2.0, without being built again.
 	r.sendTag("refs/tags/v1.2.0", "")
@@ -97,12 +101,19 @@ func open(t *testing.T) *reader {
 		t.Fatal(err)
 	}
 	r := &reader{t: t, cluster: cluster.At(root), dir: t.TempDir(), readme: string(readme)}
+	if err := r.cluster.Down(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := traces(r.cluster)
 	if err := r.cluster.Up(t.Context(), t.Logf); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if err := r.cluster.Down(context.Background()); err != nil {
 			t.Error(err)
+		}
+		if after := traces(r.cluster); after != before {
+			t.Errorf("the cluster has left something; before it:\n%safter it:\n%s", before, after)
 		}
 	})
 
