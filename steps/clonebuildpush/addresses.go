@@ -57,5 +57,5 @@ func (r *runner) openPinnedTarget(rt *step.Runtime, told checkout) (*registry.Re
 		}
 		access.Dial = pinnedTo(told.Addresses).Dial
 	}
-	return openTarget(access, r.Image, rt)
+	return openTarget(access, r.Image)
 }

@@ -27,6 +27,7 @@ func (r *runner) build(
 	if err != nil {
 		return built{}, err
 	}
+	access.Retrying = rt.Retrying(baseSide)
 	if request.Pull, err = newPuller(ctx, access, request.Images); err != nil {
 		return built{}, err
 	}

@@ -142,7 +142,7 @@ func (r *runner) lookForExisting(
 	if r.Address == "" {
 		return nil, nil
 	}
-	target, done, err := openTarget(access, r.Image, rt)
+	target, done, err := openTarget(access, r.Image)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,9 @@ import (
 	"dockline/pkg/registry"
 )
 
+// baseSide names the registries of base images in errors.
+const baseSide = "base image registry"
+
 // puller fetches base images for a build, with the credentials that the build does not have. The step's own registry
 // gets its own account; any other host only what the files of credentials say for it.
 type puller struct {
@@ -29,7 +32,7 @@ type puller struct {
 // image that is not there is found out now, too, not after half of the build.
 func newPuller(ctx context.Context, own registry.Config, images []string) (*puller, error) {
 	own.Dial = newPins().Dial // not the pins of the push: a registry may send its blobs from hosts yet unknown
-	own.Side = "base image registry"
+	own.Side = baseSide
 	p := &puller{own: own, hosts: map[string]*registry.Registry{}, sizes: map[v1.Hash]int64{}, tags: map[string]string{}}
 	for _, image := range images {
 		reference, err := name.ParseReference(image)

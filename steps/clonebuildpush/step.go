@@ -96,7 +96,7 @@ func (r *runner) runAll(ctx context.Context, rt *step.Runtime) (step.Outcome, er
 	}
 	pinned := newPins()
 	access.Dial = pinned.Dial
-	target, done, err := openTarget(access, r.Image, rt)
+	target, done, err := openTarget(access, r.Image)
 	if err != nil {
 		return step.Outcome{}, err
 	}
@@ -159,7 +159,7 @@ func (r *runner) publish(
 }
 
 // openTarget opens the repository that is pushed to.
-func openTarget(access registry.Config, name string, rt *step.Runtime) (*registry.Repository, func(), error) {
+func openTarget(access registry.Config, name string) (*registry.Repository, func(), error) {
 	parsed, err := image.ParseName(name)
 	if err != nil {
 		return nil, nil, err

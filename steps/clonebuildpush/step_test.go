@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -443,6 +444,54 @@ func TestBuildsAWorkTree(t *testing.T) {
 }
 
 // startRegistry is a registry in process that asks for a password.
+// TestRepetitionsAreTold has a registry that is away once for each side, and the words that every step has for it.
+func TestRepetitionsAreTold(t *testing.T) {
+	t.Parallel()
+	var own, base atomic.Bool
+	s := newStage(t)
+	s.registry = startRegistry(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			for part, away := range map[string]*atomic.Bool{"/hello/": &own, "/base/": &base} {
+				if strings.Contains(r.URL.Path, part) && !away.Swap(true) {
+					w.WriteHeader(http.StatusServiceUnavailable)
+					return
+				}
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	s.env["REGISTRY"] = s.registry
+	image, err := random.Image(64, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag, err := name.NewTag(s.registry + "/deepsky/base:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(tag, image, remote.WithAuth(&authn.Basic{Username: "pusher", Password: registryPassword})); err != nil {
+		t.Fatal(err)
+	}
+	base.Store(false)
+	if _, err := gitserver.Commit(s.repo, "develop", "Page", gitserver.Text(map[string]string{
+		"hello_v1.0/Dockerfile": "FROM " + s.registry + "/deepsky/base:1\nCOPY page /page\n", "hello_v1.0/page": "one",
+	})); err != nil {
+		t.Fatal(err)
+	}
+	status, output := s.run()
+	for _, side := range []string{"registry", `"base image registry"`} {
+		told := 0
+		for line := range strings.Lines(output) {
+			if strings.Contains(line, "WRN trying again (2 of 6) in ") && strings.HasSuffix(strings.TrimSpace(line), " side="+side) {
+				told++
+			}
+		}
+		if status != 0 || told != 1 {
+			t.Errorf("exit status %d; %d repetitions are told of the side %s:\n%s", status, told, side, output)
+		}
+	}
+}
+
 func startRegistry(t *testing.T, wrap ...func(http.Handler) http.Handler) string {
 	t.Helper()
 	open := registry.New(registry.Logger(log.New(io.Discard, "", 0)))

@@ -187,3 +187,16 @@ func TestTwoAccountsOnOneHost(t *testing.T) {
 		t.Errorf("status %d, log %q", got.status, got.log)
 	}
 }
+
+// TestRepetitionsAreTold has the words that every step has for it.
+func TestRepetitionsAreTold(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.target.Break("GET /manifests/1.0", 1, faultyregistry.Status(503, ""))
+	got := promote(t, s.with())
+	told := slices.DeleteFunc(strings.Split(got.log, "\n"), func(line string) bool { return !strings.Contains(line, "trying again") })
+	if got.status != 0 || len(told) != 1 || !strings.Contains(told[0], "WRN trying again (2 of 3) in ") ||
+		!strings.HasSuffix(told[0], ` side="target registry"`) {
+		t.Errorf("exit status %d:\n%s", got.status, got.log)
+	}
+}
