@@ -90,9 +90,9 @@ func (r *runner) runBuild(ctx context.Context, rt *step.Runtime) (outcome step.O
 	if err != nil {
 		return step.Outcome{}, err
 	}
-	over := true // whether no process of a build is left, as far as is known
+	building := false // also after a crash: then a RUN may be alive
 	defer func() {
-		if over && !errors.Is(err, kaniko.ErrLeft) {
+		if !building && !errors.Is(err, kaniko.ErrLeft) {
 			err = errors.Join(err, key.putBack())
 		}
 	}()
@@ -103,9 +103,9 @@ func (r *runner) runBuild(ctx context.Context, rt *step.Runtime) (outcome step.O
 	if existing != nil {
 		result.Digest = existing.Digest.String()
 	} else {
-		over = false // and stays so in a crash
+		building = true
 		err := r.buildInto(ctx, rt, access, what, from, &result)
-		over = true
+		building = false
 		if err != nil {
 			return step.Outcome{}, err
 		}

@@ -222,6 +222,12 @@ func TestAPhaseOutOfItsTurn(t *testing.T) {
 			p.phase(phaseBuild)
 			p.builder.err = nil
 		}, phaseBuild, nil, 4, "run PHASE=clone again"},
+		{"a build after one that crashed", func(p *pod) {
+			p.mustDo(phaseClone)
+			p.run = func() { panic("boom") }
+			p.phase(phaseBuild)
+			p.run = nil
+		}, phaseBuild, nil, 4, "run PHASE=clone again"},
 		{"a key of another clone", func(p *pod) {
 			p.mustDo(phaseClone)
 			_, other, _ := ed25519.GenerateKey(nil)
