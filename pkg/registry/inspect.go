@@ -31,7 +31,7 @@ func (f Facts) Version() string { return f.Labels["org.opencontainers.image.vers
 const largestConfig = 8 << 20
 
 // Inspect reads labels, platforms and the date of an image; of an index, those of its first platform's image. Anything
-// that is no image yields the annotations that it has.
+// that is no image yields the annotations that it has. A configuration that no builder writes is of kind fault.Refused.
 func (r *Repository) Inspect(ctx context.Context, manifest Manifest) (Facts, error) {
 	read, err := manifest.content()
 	if err != nil {
@@ -72,11 +72,13 @@ func (r *Repository) Inspect(ctx context.Context, manifest Manifest) (Facts, err
 }
 
 func (r *Repository) config(ctx context.Context, blob v1.Descriptor) (*v1.ConfigFile, error) {
-	wrong := func(err error) error {
-		return fault.At(r.client.side, fault.New(fault.Wrong, "reading the configuration of an image in %q: %w", r, err))
+	refused := func(format string, args ...any) error {
+		err := fault.New(fault.Refused, "reading the configuration of an image in %q: %w", r, fmt.Errorf(format, args...))
+		return fault.WithHint(fault.At(r.client.side, err),
+			"no builder writes such an image: find out who pushed it, and push another one in its place")
 	}
 	if blob.Size > largestConfig {
-		return nil, wrong(fmt.Errorf("it has %d bytes", blob.Size))
+		return nil, refused("it has %d bytes, and 8 MiB are the most that is read", blob.Size)
 	}
 	content, err := r.Blob(ctx, blob)
 	if err != nil {
@@ -89,7 +91,7 @@ func (r *Repository) config(ctx context.Context, blob v1.Descriptor) (*v1.Config
 	}
 	var config v1.ConfigFile
 	if err := json.Unmarshal(raw, &config); err != nil {
-		return nil, wrong(err)
+		return nil, refused("it is no image configuration: %w", err)
 	}
 	return &config, nil
 }
