@@ -19,17 +19,28 @@ const largestSecret = 1 << 20
 // writeFile writes content to path by way of a new file beside it and a rename, so that a reader sees the old content
 // or the new one and never a part. A link at path is replaced, never followed. The file is readable by all: results
 // and reports are read by other programs, often under another user.
-func writeFile(path string, content []byte) (err error) {
+//
+// Its errors are of the kind Unavailable: the folder was found to be writable at the start.
+func writeFile(path string, content []byte) error {
+	err := replaceFile(path, content)
+	if err == nil {
+		return nil
+	}
+	return fault.WithHint(fault.New(fault.Unavailable, "writing %q: %w", path, err),
+		"check that the folder is still there and may be written to, and that its disk is not full; then start this step again")
+}
+
+func replaceFile(path string, content []byte) (err error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // reports are for everyone
-		return fmt.Errorf("making the folder of %q: %w", path, err)
+		return fmt.Errorf("making its folder: %w", err)
 	}
 	if info, err := os.Lstat(path); err == nil && info.IsDir() {
-		return fmt.Errorf("writing %q: it is a folder", path)
+		return errors.New("it is a folder")
 	}
 	temporary, err := os.CreateTemp(dir, ".dockline-*")
 	if err != nil {
-		return fmt.Errorf("writing %q: %w", path, err)
+		return err
 	}
 	defer func() {
 		if err != nil {
@@ -39,12 +50,9 @@ func writeFile(path string, content []byte) (err error) {
 	_, err = temporary.Write(content)
 	err = errors.Join(err, temporary.Chmod(0o644), temporary.Close()) //nolint:gosec // as above
 	if err != nil {
-		return fmt.Errorf("writing %q: %w", path, err)
+		return err
 	}
-	if err = os.Rename(temporary.Name(), path); err != nil {
-		return fmt.Errorf("writing %q: %w", path, err)
-	}
-	return nil
+	return os.Rename(temporary.Name(), path)
 }
 
 // removeFile removes what an earlier run left at path; that nothing is there is fine. A link itself is removed, not

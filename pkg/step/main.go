@@ -166,12 +166,13 @@ func (r *run) run(ctx context.Context) int {
 		results = nil
 	}
 	end := endingOf(ctx, err)
-	if err := r.report(end, outcome, results).write(r.rt, r.common.ReportFile); err != nil {
-		r.rt.Log.Error().Err(err).Msg("the report could not be written")
-		if end.status == 0 { // and then nothing may have been handed on
-			err = fault.WithHint(err, "check the folder of REPORT_FILE and the space left there; the step may be started again")
-			end = endingOf(ctx, errors.Join(err, removeAll(&r.common, r.program.Results, nil)))
-		}
+	failure := guarded(func() error { return r.report(end, outcome, results).write(r.rt, r.common.ReportFile) })
+	if failure != nil {
+		r.rt.Log.Error().Err(failure).Msg("the report could not be written")
+		r.tellCrash(failure)
+	}
+	if failure != nil && end.status == 0 { // then this is no success, and has no results
+		end = endingOf(ctx, errors.Join(failure, keepAlways(&r.common, results)))
 	}
 	return r.say(end)
 }

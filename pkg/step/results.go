@@ -55,10 +55,8 @@ func writeResults(common *Common, results []Result) error {
 	if err := check(results); err != nil {
 		return err
 	}
-	var names []string
 	var dotenv strings.Builder
 	for _, result := range results {
-		names = append(names, result.Name)
 		fmt.Fprintf(&dotenv, "%s=%s\n", result.Name, result.Value)
 	}
 	var problems []error
@@ -71,9 +69,22 @@ func writeResults(common *Common, results []Result) error {
 		problems = append(problems, writeFile(common.DotenvFile, []byte(dotenv.String())))
 	}
 	if err := errors.Join(problems...); err != nil {
-		return errors.Join(err, removeAll(common, names, nil))
+		return errors.Join(err, removeAll(common, names(results), nil))
 	}
 	return nil
+}
+
+// keepAlways takes written results back, but for those that are written after a failure too.
+func keepAlways(common *Common, results []Result) error {
+	return errors.Join(removeAll(common, names(results), nil), writeResults(common, always(results)))
+}
+
+func names(results []Result) []string {
+	var all []string
+	for _, result := range results {
+		all = append(all, result.Name)
+	}
+	return all
 }
 
 func check(results []Result) error {
