@@ -51,7 +51,6 @@ type Cluster struct {
 	server   string
 	patience Patience
 	retrying func(Retry)
-	plugin   bool // credentials come from a program, which client-go waits for whatever the context says
 	client   dynamic.Interface
 	watcher  dynamic.Interface // without a limit on how long an answer may take
 }
@@ -73,7 +72,7 @@ func Connect(config Config) (*Cluster, error) {
 	settings.WarningHandler = warnings(config.Warn)
 	settings.ContentConfig = rest.ContentConfig{ContentType: "application/json", AcceptContentTypes: "application/json"}
 	patience := config.Patience.orDefault()
-	cluster := &Cluster{server: settings.Host, patience: patience, retrying: config.Retrying, plugin: settings.ExecProvider != nil}
+	cluster := &Cluster{server: settings.Host, patience: patience, retrying: config.Retrying}
 
 	if config.Secret != nil {
 		config.Secret(secretsOf(settings)...)
@@ -87,6 +86,9 @@ func Connect(config Config) (*Cluster, error) {
 	}
 	watching := *client // a copy: without settings of its own it is http.DefaultClient
 	watching.CheckRedirect = checkRedirect
+	if settings.ExecProvider != nil {
+		watching.Transport = leavable{watching.Transport}
+	}
 	watching.Transport = once{watching.Transport}
 	cluster.watcher, err = dynamic.NewForConfigAndClient(settings, &watching)
 	if err == nil {

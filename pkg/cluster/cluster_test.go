@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -216,48 +217,6 @@ func TestRedirectsDoNotCarryTheToken(t *testing.T) {
 	}
 }
 
-// TestAPluginHangsNothing has a credential plugin talk without end, and one that never comes to one.
-func TestAPluginHangsNothing(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	for name, row := range map[string]struct {
-		script string
-		limit  time.Duration
-		ends   bool
-	}{
-		"talkative": {`i=0; while [ $i -lt 300 ]; do printf '%01000d' 0 >&2; i=$((i+1)); done
-echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"t"}}'`, 20 * time.Second, true},
-		"asleep": {"exec sleep 60", 300 * time.Millisecond, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			plugin, kubeconfig := filepath.Join(dir, name), filepath.Join(dir, name+".kubeconfig")
-			server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Content-Type", "application/json")
-				fmt.Fprint(w, `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"}}`)
-			}))
-			t.Cleanup(server.Close)
-			config := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],`+
-				`"clusters":[{"name":"c","cluster":{"server":%q,"insecure-skip-tls-verify":true}}],`+
-				`"users":[{"name":"u","user":{"exec":{"apiVersion":"client.authentication.k8s.io/v1","command":%q,"interactiveMode":"Never"}}}]}`, server.URL, plugin)
-			if err := errors.Join(os.WriteFile(plugin, []byte("#!/bin/sh\n"+row.script+"\n"), 0o700),
-				os.WriteFile(kubeconfig, []byte(config), 0o600)); err != nil {
-				t.Fatal(err)
-			}
-			connected, err := cluster.Connect(cluster.Config{Kubeconfig: kubeconfig})
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), row.limit)
-			defer cancel()
-			_, err = connected.Get(ctx, cluster.Resource{Group: "apps", Version: "v1", Plural: "deployments", Kind: "Deployment"}, "dev", "web")
-			if row.ends && err != nil || !row.ends && !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("it ended with %v", err)
-			}
-		})
-	}
-}
-
 // TestSecretsAreTold has a token, a password, a client's key, and a plugin that brings a token forth and talks.
 func TestSecretsAreTold(t *testing.T) {
 	t.Parallel()
@@ -308,6 +267,106 @@ echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","s
 				t.Error("what the plugin says is not handed on")
 			}
 		})
+	}
+}
+
+// withPlugin writes a kubeconfig for a server whose credential plugin is this shell script.
+func withPlugin(t *testing.T, server *httptest.Server, script string) (kubeconfig string) {
+	t.Helper()
+	dir := t.TempDir()
+	plugin, kubeconfig := filepath.Join(dir, "plugin"), filepath.Join(dir, "config")
+	ca := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	text := fmt.Sprintf(`{"clusters":[{"name":"c","cluster":{"server":%q,"certificate-authority-data":%q}}],
+		"users":[{"name":"u","user":{"exec":{"apiVersion":"client.authentication.k8s.io/v1","command":%q,"interactiveMode":"Never"}}}],
+		"contexts":[{"name":"x","context":{"cluster":"c","user":"u"}}],"current-context":"x"}`, server.URL, ca, plugin)
+	script = "#!/bin/sh\n" + script + `
+echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"from-the-plugin"}}'
+`
+	if err := errors.Join(os.WriteFile(plugin, []byte(script), 0o700), os.WriteFile(kubeconfig, []byte(text), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return kubeconfig
+}
+
+// TestATalkativePluginIsListenedTo has one whose lines are long, and which says more than a pipe holds.
+func TestATalkativePluginIsListenedTo(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewTLSServer(status(404, "NotFound", "no"))
+	t.Cleanup(server.Close)
+	for _, row := range []struct {
+		name   string
+		script string
+		hears  func(text string)
+		last   string
+	}{
+		{"one long line", "printf 'renewing %1000000d\\n' 0 >&2; echo done >&2", nil, "done"},
+		{"a long line without a blank", "head -c 1000000 /dev/zero | tr '\\0' x >&2; echo >&2", nil, "says: …"},
+		{"many lines", "yes renewing | head -n 100000 >&2; echo done >&2", nil, "done"},
+		{"a listener that crashes", "yes renewing | head -n 100000 >&2", func(string) { panic("boom") }, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			heard := make(chan struct{})
+			c := connect(t, cluster.Config{Kubeconfig: withPlugin(t, server, row.script), Warn: func(text string) {
+				if len(text) > 100<<10 {
+					t.Errorf("a line of %d bytes is handed on", len(text))
+				}
+				if row.hears != nil {
+					row.hears(text)
+				}
+				if strings.HasSuffix(text, row.last) {
+					close(heard)
+				}
+			}})
+			if _, err := c.Get(ctx, things, "dev", "x"); fault.KindOf(err) != fault.NotFound {
+				t.Fatal(err)
+			}
+			if row.last == "" {
+				return
+			}
+			select {
+			case <-heard:
+			case <-ctx.Done():
+				t.Errorf("the end of what it says, %q, is not handed on", row.last)
+			}
+		})
+	}
+}
+
+// TestAPluginThatHangsIsLeft has one that waits for what never comes; it says so first.
+func TestAPluginThatHangsIsLeft(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewTLSServer(status(404, "NotFound", "no"))
+	t.Cleanup(server.Close)
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // the plugin goes on to its end
+		if end, err := os.OpenFile(pipe, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
+			_ = end.Close()
+		}
+	})
+	why := fault.New(fault.TimedOut, "TIMEOUT is over")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	c := connect(t, cluster.Config{
+		Kubeconfig: withPlugin(t, server, "echo waiting >&2; read never <"+pipe), Warn: func(string) { cancel(why) },
+	})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := c.Get(ctx, things, "dev", "x")
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if fault.KindOf(err) != fault.TimedOut {
+			t.Errorf("%v (%s)", err, fault.KindOf(err))
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the call is not left")
 	}
 }
 

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
-	"dockline/pkg/fault"
 )
 
 // Patience says how long an answer is waited for, and how often and how soon a call is repeated.
@@ -59,7 +57,7 @@ func (c *Cluster) repeat(ctx context.Context, doing string, call func(context.Co
 	pause := c.patience.First
 	for attempt := 1; ; attempt++ {
 		var asked time.Duration
-		err := c.abandonable(context.WithValue(ctx, askedKey{}, &asked), call)
+		err := call(context.WithValue(ctx, askedKey{}, &asked))
 		if err == nil {
 			return nil
 		}
@@ -81,25 +79,5 @@ func (c *Cluster) repeat(ctx context.Context, doing string, call func(context.Co
 			return fmt.Errorf("%s: %w", doing, err)
 		}
 		pause = min(2*pause, c.patience.Longest)
-	}
-}
-
-// abandonable returns when ctx ends, even while client-go waits for a credential plugin.
-func (c *Cluster) abandonable(ctx context.Context, call func(context.Context) error) error {
-	if !c.plugin {
-		return call(ctx)
-	}
-	done := make(chan error, 1)
-	go func() {
-		var err error
-		defer func() { done <- err }()
-		defer fault.Catch(&err)
-		err = call(ctx)
-	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

@@ -68,18 +68,11 @@ func overhear[T any](settings *rest.Config, say func(string), create func(*rest.
 	}
 	plugin := settings.ExecProvider.Command
 	go func() { // until the process ends: the plugin may be called at any time
-		defer func() { _, _ = io.Copy(io.Discard, reader) }() // or the plugin would wait for a reader, and we for it
-		var crash error                                       // what the plugin says from then on is lost, and nothing else
+		// After a crash what the plugin says is lost, and nothing else: it would wait for ever to be read.
+		defer func() { _, _ = io.Copy(io.Discard, reader) }()
+		var crash error
 		defer fault.Catch(&crash)
-		for lines := bufio.NewReader(reader); ; {
-			line, _, err := lines.ReadLine() // of a long one, piece by piece
-			if err != nil {
-				return
-			}
-			if len(line) > 0 {
-				say(fmt.Sprintf("the credential plugin %q says: %s", plugin, line))
-			}
-		}
+		eachLine(reader, func(text string) { say(fmt.Sprintf("the credential plugin %q says: %s", plugin, text)) })
 	}()
 	swapping.Lock()
 	defer swapping.Unlock()
@@ -90,3 +83,26 @@ func overhear[T any](settings *rest.Config, say func(string), create func(*rest.
 }
 
 var swapping sync.Mutex
+
+// longestLine is what is held of a line that a credential plugin writes, in bytes.
+const longestLine = 64 << 10
+
+// eachLine calls tell with each line, however long it is. One that is longer than longestLine is cut at a blank: a half
+// of a word would not be known as the secret that the whole one may be.
+func eachLine(from io.Reader, tell func(string)) {
+	lines := bufio.NewReaderSize(from, longestLine)
+	for {
+		line, more, err := lines.ReadLine()
+		if err != nil {
+			return
+		}
+		text := string(line)
+		if more {
+			text = text[:strings.LastIndexAny(text, " \t")+1] + "…"
+		}
+		tell(text)
+		for more && err == nil {
+			_, more, err = lines.ReadLine()
+		}
+	}
+}

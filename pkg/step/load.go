@@ -103,6 +103,9 @@ func (l *loader) set(v Variable, value, origin string) error {
 	if v.Secret {
 		l.remember(v.Name, value)
 	}
+	if v.isAddress() {
+		l.runtime.Mask(secretsInAddresses(value, true)...)
+	}
 	err := envconfig.ProcessWith(context.Background(),
 		&envconfig.Config{Target: one.Interface(), Lookuper: envconfig.MapLookuper(values)})
 	if err != nil {
@@ -165,7 +168,7 @@ func (l *loader) show(v Variable, value string) string {
 	if v.Secret {
 		return Secret(value).String()
 	}
-	return l.runtime.Masked(hideInAddresses(value))
+	return l.runtime.Masked(hideInAddresses(value, v.isAddress()))
 }
 
 // maskAmbient makes known the secrets that a CI system puts into every job's environment, and those in any variable
@@ -178,7 +181,7 @@ func (l *loader) maskAmbient() {
 	sort.Strings(names)
 	for _, name := range names {
 		value := l.environment[name]
-		l.runtime.Mask(secretsInAddresses(value)...)
+		l.runtime.Mask(secretsInAddresses(value, strings.HasSuffix(strings.ToLower(name), "_proxy"))...)
 		for _, ending := range []string{"PASSWORD", "_TOKEN", "_SECRET", "_JWT"} {
 			if strings.HasSuffix(name, ending) && len(value) >= 8 {
 				l.runtime.Mask(value)

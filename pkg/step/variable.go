@@ -117,6 +117,12 @@ func trimmed(texts []string) []string {
 	return all
 }
 
+// isAddress tells by the variable's name whether it holds an address, such as GIT_URL or an image's.
+func (v Variable) isAddress() bool {
+	return slices.ContainsFunc([]string{"IMAGE", "REGISTRY", "SERVER", "URL"},
+		func(ending string) bool { return strings.HasSuffix(v.Name, ending) })
+}
+
 // wanted says in words what a variable of this field's type must look like.
 func (v Variable) wanted() string {
 	switch t := v.value.Type(); {

@@ -29,8 +29,8 @@ func (c *Config) Run(parent context.Context, rt *step.Runtime) (step.Outcome, er
 	if err != nil && r.moved && c.RollbackOnFailure && parent.Err() == nil {
 		err = r.undo(parent, err)
 	}
-	if parent.Err() != nil {
-		err = fault.WithHint(err, r.brokenOff())
+	if hint := r.brokenOff(err); parent.Err() != nil && hint != "" {
+		err = &fault.Error{Hint: hint, Err: err} // instead of the failure's own, where one was being undone
 	}
 	r.report.Previous, r.report.Current = r.previous, r.current
 	outcome := step.Outcome{Report: r.report}
@@ -52,8 +52,8 @@ type run struct {
 
 	before   imagestream.Tag // as it was at the start
 	moving   bool            // the tag may have been written
-	undoing  bool            // the tag is being put back
 	moved    bool            // the tag was written
+	undoing  bool            // the tag is being pointed back
 	goal     goal
 	previous string // digest that the tag meant before
 	current  string // digest that it means now
@@ -201,12 +201,16 @@ func (r *run) createApp(ctx context.Context, tag imagestream.Tag) error {
 	return err
 }
 
-// brokenOff says how things stand when the run was interrupted; "" while nothing was changed yet. The tag is not put back
-// then: that takes longer than a step has to stop, and nothing has failed.
-func (r *run) brokenOff() string {
+// brokenOff says how things stand when the run was interrupted in this error; "" while nothing was changed yet, and where
+// the run had failed before. The tag is not put back then: that takes longer than a step has to stop, and nothing has
+// failed.
+func (r *run) brokenOff(err error) string {
 	switch {
+	case !errors.Is(err, context.Canceled):
+		return ""
 	case r.undoing:
-		return "the tag was being put back to " + r.before.Digest() + " after a failure: look with verify before anything is started again"
+		return fmt.Sprintf("the tag was being put back to %s after a failure: look with verify before you start anything",
+			r.before.Digest())
 	case r.moved:
 		return "the tag was moved already, and pods may be rolling: start the same step again to see the rollout through"
 	case r.moving:
@@ -220,15 +224,15 @@ func (r *run) undo(parent context.Context, why error) error {
 	if r.before.Digest() == "" {
 		return fmt.Errorf("%w (there is no earlier image to go back to)", why)
 	}
-	r.undoing = true
 	r.rt.Log.Warn().Err(why).Str("to", r.before.Digest()).Msg("going back: pods may have been replaced already")
 	ctx, cancel, ended := environment.WithTimeout(parent, r.Timeout)
 	defer cancel()
+	r.undoing = true
 	err := ended(r.backTo(ctx, r.before.Digest(), r.current))
 	if err != nil {
 		return errors.Join(fmt.Errorf("%w; going back to %s did not work either", why, r.before.Digest()), err)
 	}
-	r.report.RolledBack = true
+	r.undoing, r.report.RolledBack = false, true
 	r.current = r.before.Digest()
 	if r.report.ScheduleEnded {
 		return fmt.Errorf("%w (the environment is back at %s, without its scheduled import)", why, r.before.Digest())

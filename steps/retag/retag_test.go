@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/pem"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -467,6 +468,56 @@ func TestInterrupted(t *testing.T) {
 				t.Errorf("the tag points at %q, want %q", from, row.from)
 			}
 		})
+	}
+}
+
+// TestInterruptedWhileGoingBack has SIGTERM arrive when the tag is put back after a failure: whoever then starts the same
+// step again deploys what has just failed. It is not parallel, as TestInterrupted.
+func TestInterruptedWhileGoingBack(t *testing.T) {
+	hint := "Hint: the tag was being put back to " + d10 + " after a failure: look with verify before you start anything (exit status 143)"
+	for _, row := range []struct {
+		name string
+		at   int // number of the request upon which it arrives, of those that write the tag and what follows the second one
+	}{
+		{"before the tag is written", 2},
+		{"after it was written", 3},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c := cluster(t)
+			c.Tag("hello-app", "dev", v10)
+			c.AlterImports(d12)
+			number, stop := 0, make(chan struct{})
+			c.Fail(func(method, _ string) (int, string, string) { // under the cluster's lock
+				if method == "PUT" || number == 2 {
+					number++
+				}
+				if number == row.at {
+					_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
+					<-stop // the answer comes too late
+				}
+				return 0, "", ""
+			})
+			got := run(t, c, "IMAGE=deepsky/hello:1.1", "DIGEST="+d11, "ROLLBACK_ON_FAILURE=true")
+			close(stop)
+			if got.Status != 143 || !strings.Contains(got.last, hint) {
+				t.Errorf("exit status %d; the last line must say %q:\n%s", got.Status, hint, got.log)
+			}
+		})
+	}
+}
+
+// TestWarningsAreTold has an API that warns, as of a version that goes away.
+func TestWarningsAreTold(t *testing.T) {
+	t.Parallel()
+	c := cluster(t)
+	warning := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Warning", `299 - "v1 goes away"`)
+		c.ServeHTTP(w, r)
+	}))
+	t.Cleanup(warning.Close)
+	got := run(t, c, "KUBE_SERVER="+warning.URL, "IMAGE=deepsky/hello:1.1", "DIGEST="+d11)
+	if !strings.Contains(got.log, "WRN the cluster warns: v1 goes away\n") {
+		t.Errorf("exit status %d:\n%s", got.Status, got.log)
 	}
 }
 
