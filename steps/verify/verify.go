@@ -61,7 +61,7 @@ type run struct {
 	repository *registry.Repository // of EXPECT_IMAGE; nil without it
 	wanted     string               // digest that is expected; empty when none is
 	report     Report
-	problems   atomic.Value // string: what the wait is for, read while looking
+	problems   atomic.Value // string: what the last look found, none before its end; read while looking
 }
 
 func (r *run) do(parent context.Context) (err error) {
@@ -79,14 +79,7 @@ func (r *run) do(parent context.Context) (err error) {
 		ctx, cancel, ended = environment.WithTimeout(parent, r.Timeout)
 		defer cancel()
 	}
-	done := r.rt.Waiting(ctx, func() string {
-		problems, looked := r.problems.Load().(string)
-		if !looked || !r.judges() {
-			return "reading the environment"
-		}
-		return "waiting until the environment is right: " + problems
-	})
-	defer done()
+	defer r.rt.Waiting(ctx, r.waitingFor)()
 	var finding error // of the last look that was not broken off
 	for {
 		err := r.look(ctx)
@@ -113,6 +106,15 @@ func (r *run) do(parent context.Context) (err error) {
 			return fault.New(fault.TimedOut, "%w", ended(err))
 		}
 	}
+}
+
+// waitingFor says what a wait is for. A run that judges nothing waits for no state.
+func (r *run) waitingFor() string {
+	problems, _ := r.problems.Load().(string)
+	if problems == "" || !r.judges() {
+		return "reading the environment"
+	}
+	return "waiting until the environment is right: " + problems
 }
 
 // mayChange tells whether an error may go away while others work: a stream or version that is not there yet, or a
