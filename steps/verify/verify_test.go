@@ -372,6 +372,11 @@ func TestReports(t *testing.T) {
 	w := newWorld(t)
 	w.says = `<script>alert("1")</script>`
 	w.cluster.Tag("hello-app", "dev", w.reference("1.1"))
+	stream := w.cluster.Get("imagestreams", "hello-app")
+	for _, item := range stream["status"].(map[string]any)["tags"].([]any)[0].(map[string]any)["items"].([]any) {
+		item.(map[string]any)["created"] = "2020-01-02T03:04:05Z" // so that the age is no matter of how fast this runs
+	}
+	w.cluster.Put("imagestreams", "hello-app", stream)
 	got := w.run(t, "EXPECT_DIGEST="+w.d10, "URL="+w.page.URL, "EXPECT_TEXT=version 1.0")
 	read := func(name string) []byte {
 		content, err := os.ReadFile(filepath.Join(got.reports, name))
@@ -409,7 +414,7 @@ func TestReports(t *testing.T) {
 	if strings.Contains(page, "<script") || !strings.Contains(page, "is not right") || !strings.Contains(page, w.d11) {
 		t.Errorf("the page is\n%s", page)
 	}
-	for _, word := range []string{w.reference("1.1"), w.d11, " ago", "wrong"} {
+	for _, word := range []string{w.reference("1.1"), w.d11, " days ago", "wrong"} {
 		if !strings.Contains(got.said, word) {
 			t.Errorf("the table lacks %q:\n%s", word, got.said)
 		}
