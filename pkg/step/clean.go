@@ -14,7 +14,8 @@ import (
 // the cursor over what was said before it, hiding itself, or passing for a CI system's marks: control characters other
 // than line ends and tabs are replaced, colours are left out. Close flushes the end, and closes to.
 //
-// It comes before the mask, so that a secret with such characters in it is found when they are gone.
+// It comes before the mask, so that a secret with a colour in its midst is found when that is gone. Of a secret that
+// holds such characters itself, the mask knows the form that they leave, too.
 type cleaningWriter struct {
 	to   io.WriteCloser
 	json bool // what is written is JSON, which escapes the characters

@@ -104,6 +104,36 @@ func TestCleaning(t *testing.T) {
 	}
 }
 
+// TestASecretWithControlCharactersIsMasked has them in the secret itself: cleaning changes it before the mask sees it.
+func TestASecretWithControlCharactersIsMasked(t *testing.T) {
+	t.Parallel()
+	for name, secret := range map[string]string{
+		"a bell":              "hun\atER22",
+		"an escape":           "hun\x1btER22",
+		"a colour":            "hun\x1b[1mtER22",
+		"a carriage return":   "hun\rtER22",
+		"DEL and a backspace": "hun\x7ft\bER22",
+		"C1":                  "hun\u009btER22",
+		"no UTF-8":            "hun\xfftER22",
+		"quotes, too":         "hun\a\"t\\ER22",
+	} {
+		for _, format := range []string{"console", "json"} {
+			t.Run(name+", "+format, func(t *testing.T) {
+				t.Parallel()
+				s := &sample{run: func(_ context.Context, rt *Runtime) (Outcome, error) {
+					rt.Log.Info().Str("with", secret).Msg("said " + secret)
+					fmt.Fprintln(rt.Stdout, "plainly "+secret)
+					return Outcome{}, fault.WithHint(fault.New(fault.Refused, "no %s", secret), "look at "+secret)
+				}}
+				_, stdout, stderr := try(t, s, nil, "IMAGE=a", "GIT_PASSWORD="+secret, "LOG_FORMAT="+format)
+				if said := stdout + stderr; strings.Contains(said, "ER22") || strings.Contains(said, "hun") || strings.Count(said, hidden) != 5 {
+					t.Errorf("the secret shows in\n%s", said)
+				}
+			})
+		}
+	}
+}
+
 func inChunks(w io.WriteCloser, text string, size int) {
 	for rest := text; rest != ""; {
 		n := min(size, len(rest))

@@ -17,8 +17,8 @@ import (
 const shortestSecret = 4
 
 // Masker replaces known secrets in text: as they are, in base64 (standard and URL alphabet, with and without padding,
-// wherever they begin in the encoded text), URL-escaped, and escaped as JSON, Go and HTML do it. A secret of several
-// lines is also masked line by line.
+// wherever they begin in the encoded text), URL-escaped, escaped as JSON, Go and HTML do it, and each of these without
+// control characters, as cleaningWriter leaves it. A secret of several lines is also masked line by line.
 type Masker struct {
 	mu    sync.RWMutex
 	forms []string  // longest first
@@ -132,6 +132,12 @@ func forms(secret string) []string {
 		}
 		all = append(all, jsonForms(plain)...)
 		all = append(all, base64Forms(plain)...)
+	}
+	for _, form := range slices.Clone(all) {
+		for _, json := range []bool{false, true} {
+			cleaned, _ := clean([]byte(form), json, true)
+			all = append(all, string(cleaned))
+		}
 	}
 	return slices.DeleteFunc(all, func(form string) bool { return len(form) < shortestSecret })
 }
