@@ -76,7 +76,9 @@ func (c Cluster) Up(ctx context.Context, say func(format string, args ...any)) (
 		{"the node", c.startNode},
 		{"Tekton", c.startTekton},
 	} {
-		if err := part.start(ctx); err != nil {
+		if err := part.start(ctx); ctx.Err() != nil {
+			return ctx.Err()
+		} else if err != nil {
 			return fmt.Errorf("bringing up %s: %w%s", part.name, err, c.logs())
 		}
 		say("%5.1f s  %s", time.Since(began).Seconds(), part.name)
