@@ -18,14 +18,17 @@ func (l leavable) RoundTrip(request *http.Request) (*http.Response, error) {
 	replies := make(chan reply)
 	go func() {
 		var got reply
-		got.answer, got.err = l.caught(request)
-		select {
-		case replies <- got:
-		case <-request.Context().Done():
-			if got.answer != nil {
-				_ = got.answer.Body.Close()
+		defer func() {
+			select {
+			case replies <- got:
+			case <-request.Context().Done():
+				if got.answer != nil {
+					_ = got.answer.Body.Close()
+				}
 			}
-		}
+		}()
+		defer fault.Catch(&got.err)
+		got.answer, got.err = l.RoundTripper.RoundTrip(request) //nolint:bodyclose // whoever gets the answer closes it
 	}()
 	select {
 	case got := <-replies:
@@ -33,9 +36,4 @@ func (l leavable) RoundTrip(request *http.Request) (*http.Response, error) {
 	case <-request.Context().Done():
 		return nil, Ended(request.Context())
 	}
-}
-
-func (l leavable) caught(request *http.Request) (answer *http.Response, err error) {
-	defer fault.Catch(&err)
-	return l.RoundTripper.RoundTrip(request)
 }
