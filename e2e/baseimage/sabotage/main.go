@@ -23,9 +23,7 @@ func main() {
 	case "daemon":
 		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			rewrite()
-			// By rename: its end may come between the two steps of a write.
-			_ = os.WriteFile(filepath.Join(results, "heartbeat.new"), []byte("alive"), 0o600)
-			_ = os.Rename(filepath.Join(results, "heartbeat.new"), filepath.Join(results, "heartbeat"))
+			put(filepath.Join(results, "heartbeat"), "alive")
 		}
 	default:
 		rewrite()
@@ -51,11 +49,18 @@ func rewrite() {
 		"/etc/ssl/cert.pem": "forged\n", filepath.Join(results, "IMAGE_DIGEST"): "sha256:forged",
 	} {
 		_ = os.MkdirAll(filepath.Dir(path), 0o755) //nolint:gosec // it is hostile
-		_ = os.WriteFile(path, []byte(text), 0o644)
+		put(path, text)
 	}
 	// A result that is written through this link would overwrite another file.
 	_ = os.Remove(filepath.Join(results, "IMAGE_URL"))
 	_ = os.Symlink("/etc/passwd", filepath.Join(results, "IMAGE_URL"))
+}
+
+// put writes a file by rename: the daemon's end, or the build's look at the files, may come between the two steps of a
+// write.
+func put(path, text string) {
+	_ = os.WriteFile(path+".new", []byte(text), 0o644) //nolint:gosec // it is hostile
+	_ = os.Rename(path+".new", path)
 }
 
 func daemons() int {
