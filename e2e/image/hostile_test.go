@@ -319,7 +319,9 @@ func TestAHostileBuildDumpsNoShell(t *testing.T) {
 		id := newJob(a.T, work, a.registry, "dumped", a.options(environment)...)
 		_, stdout, stderr := script(a.T, id, gitlabScript(environment, "clone-build-push"))
 		output = stdout + stderr
-		if !strings.Contains(output, "DUMP up to ") {
+		// Whoever tells that the shell was ended by the signal: the RUN, or, where that comes too late to be heard, the
+		// shell's own parent.
+		if !strings.Contains(output, "DUMP up to ") && !strings.Contains(output, "Quit") {
 			a.Fatalf("nothing was tried:\n%s", output)
 		}
 		dumps, err := filepath.Glob(work + "/core*")
