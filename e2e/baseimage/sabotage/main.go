@@ -23,7 +23,9 @@ func main() {
 	case "daemon":
 		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			rewrite()
-			put(filepath.Join(results, "heartbeat"), "alive")
+			// By rename: its end may come between the two steps of a write.
+			_ = os.WriteFile(filepath.Join(results, "heartbeat.new"), []byte("alive"), 0o600)
+			_ = os.Rename(filepath.Join(results, "heartbeat.new"), filepath.Join(results, "heartbeat"))
 		}
 	default:
 		rewrite()
@@ -56,11 +58,16 @@ func rewrite() {
 	_ = os.Symlink("/etc/passwd", filepath.Join(results, "IMAGE_URL"))
 }
 
-// put writes a file by rename: the daemon's end, or the build's look at the files, may come between the two steps of a
-// write.
+// put writes a file, over what it holds where it is there: the build looks at the files meanwhile, and would fail over one
+// that comes and goes, or take one that is just empty.
 func put(path, text string) {
-	_ = os.WriteFile(path+".new", []byte(text), 0o644) //nolint:gosec // it is hostile
-	_ = os.Rename(path+".new", path)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644) //nolint:gosec // it is hostile
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	_, _ = file.WriteAt([]byte(text), 0)
+	_ = file.Truncate(int64(len(text)))
 }
 
 func daemons() int {
