@@ -22,7 +22,7 @@ func main() {
 		fmt.Println("LEFT", daemons())
 	case "daemon":
 		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-			rewrite()
+			forge()
 			// By rename: its end may come between the two steps of a write.
 			_ = os.WriteFile(filepath.Join(results, "heartbeat.new"), []byte("alive"), 0o600)
 			_ = os.Rename(filepath.Join(results, "heartbeat.new"), filepath.Join(results, "heartbeat"))
@@ -48,26 +48,21 @@ func rewrite() {
 	for path, text := range map[string]string{
 		"/etc/hosts": "127.0.0.66 localhost\n", "/etc/resolv.conf": "nameserver 127.0.0.66\n",
 		"/etc/nsswitch.conf": "hosts: files\n", "/etc/ssl/certs/ca-certificates.crt": "forged\n",
-		"/etc/ssl/cert.pem": "forged\n", filepath.Join(results, "IMAGE_DIGEST"): "sha256:forged",
+		"/etc/ssl/cert.pem": "forged\n",
 	} {
 		_ = os.MkdirAll(filepath.Dir(path), 0o755) //nolint:gosec // it is hostile
-		put(path, text)
+		_ = os.WriteFile(path, []byte(text), 0o644)
 	}
+	forge()
+}
+
+// forge writes results. The daemon does nothing else: the build looks at the other files meanwhile, and would fail over one
+// that changes.
+func forge() {
+	_ = os.WriteFile(filepath.Join(results, "IMAGE_DIGEST"), []byte("sha256:forged"), 0o600)
 	// A result that is written through this link would overwrite another file.
 	_ = os.Remove(filepath.Join(results, "IMAGE_URL"))
 	_ = os.Symlink("/etc/passwd", filepath.Join(results, "IMAGE_URL"))
-}
-
-// put writes a file, over what it holds where it is there: the build looks at the files meanwhile, and would fail over one
-// that comes and goes, or take one that is just empty.
-func put(path, text string) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644) //nolint:gosec // it is hostile
-	if err != nil {
-		return
-	}
-	defer file.Close()
-	_, _ = file.WriteAt([]byte(text), 0)
-	_ = file.Truncate(int64(len(text)))
 }
 
 func daemons() int {
