@@ -262,7 +262,7 @@ func TestRepetitionsAreTold(t *testing.T) {
 		return 0, "", ""
 	})
 	if got := run(t, c, "IMAGE=deepsky/hello:1.1", "DIGEST="+d11); got.Status != 0 ||
-		!strings.Contains(got.log, "trying again (2 of 3) in ") || !strings.Contains(got.log, "etcdserver: leader changed") {
+		!strings.Contains(got.log, "trying again (2 of 3) in 0s") || !strings.Contains(got.log, "etcdserver: leader changed") {
 		t.Errorf("exit status %d, and the log does not tell of the repetition:\n%s", got.Status, got.log)
 	}
 }

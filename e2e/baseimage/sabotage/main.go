@@ -1,5 +1,5 @@
 // Command sabotage does what a hostile RUN would do to the push that follows it: it rewrites the files by which hosts
-// and certificates are found, forges the results, and leaves a daemon running that goes on doing so. "sabotage left"
+// and certificates are found, forges the results, and leaves a daemon running that goes on forging them. "sabotage left"
 // counts the daemons.
 package main
 
