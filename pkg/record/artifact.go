@@ -38,6 +38,7 @@ const (
 // registry.Source for the copy engine.
 type Artifact struct {
 	manifest registry.Manifest
+	subject  v1.Hash
 	blobs    map[v1.Hash]content
 	order    []v1.Descriptor
 }
@@ -75,7 +76,7 @@ func (r Record) Artifact(subject registry.Manifest, key *Key) (*Artifact, error)
 		}
 		layerType = envelopeLayer
 	}
-	made := &Artifact{blobs: map[v1.Hash]content{}}
+	made := &Artifact{subject: subject.Digest, blobs: map[v1.Hash]content{}}
 	config, layer := made.add(emptyConfig, []byte("{}")), made.add(layerType, text)
 	annotations := map[string]string{
 		createdAnnotation:   whole(r.Time()).Format(time.RFC3339),
