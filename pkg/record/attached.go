@@ -27,6 +27,8 @@ const (
 	mostRecords = 500
 	// parallelReads is how many are read at a time: each is two small requests.
 	parallelReads = 8
+	// mostLooks bounds the same for a question to which a wrong "no" does no harm.
+	mostLooks = 20
 )
 
 // Promotions returns the records of promotions of the image with the digest subject, the oldest first, whoever signed
@@ -41,13 +43,41 @@ func Verifications(ctx context.Context, from Place, subject v1.Hash, keys Keys) 
 	return attached(ctx, from, subject, VerificationArtifact, keys)
 }
 
-// Promoted tells by the list of referrers alone whether a record says that the image was promoted to the reference. That
-// is good enough to not write a second one, and proves nothing.
-func Promoted(ctx context.Context, in Place, subject v1.Hash, to string) (bool, error) {
+// Promoted tells whether a record says that the image was promoted to the reference, so that a second one need not be
+// written. With keys, one of them must have signed it. Without, the list of referrers may be enough, which proves nothing.
+// A record that is listed and not there does not count.
+func Promoted(ctx context.Context, in Place, subject v1.Hash, to string, keys Keys) (bool, error) {
 	list, err := in.Referrers(ctx, subject)
-	return slices.ContainsFunc(list, func(one v1.Descriptor) bool {
-		return one.ArtifactType == PromotionArtifact && one.Annotations[toAnnotation] == to
-	}), err
+	if err != nil {
+		return false, err
+	}
+	looks := 0
+	for _, one := range list {
+		told, annotated := one.Annotations[toAnnotation]
+		switch {
+		case !mayBe(PromotionArtifact, one) || annotated && told != to:
+			continue
+		case annotated && keys == nil:
+			return true, nil
+		}
+		if looks++; looks > mostLooks {
+			return false, nil
+		}
+		read, err := fetch(ctx, in, subject, one, PromotionArtifact, keys)
+		switch kind := fault.KindOf(err); {
+		case err != nil && kind != fault.NotFound && kind != fault.Refused && kind != fault.Wrong:
+			return false, err
+		case err == nil && read != nil && read.Promotion.To == to && (keys == nil || read.Key != ""):
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// mayBe tells whether a list's entry may be a record of that type. Registries of before the specification's version 1.1
+// repeat the type of the configuration, which is empty here, or nothing: there each entry has to be looked into.
+func mayBe(artifactType string, one v1.Descriptor) bool {
+	return one.ArtifactType == artifactType || one.ArtifactType == "" || one.ArtifactType == string(emptyConfig)
 }
 
 func attached(ctx context.Context, from Place, subject v1.Hash, artifactType string, keys Keys) ([]Signed, error) {
@@ -55,10 +85,7 @@ func attached(ctx context.Context, from Place, subject v1.Hash, artifactType str
 	if err != nil {
 		return nil, err
 	}
-	// A registry that does not repeat the artifact type has each looked into.
-	list = slices.DeleteFunc(list, func(one v1.Descriptor) bool {
-		return one.ArtifactType != artifactType && one.ArtifactType != ""
-	})
+	list = slices.DeleteFunc(list, func(one v1.Descriptor) bool { return !mayBe(artifactType, one) })
 	if len(list) > mostRecords {
 		return nil, fault.At(from.Side(), fault.New(fault.Refused,
 			"reading the records of %q: there are %d, and %d are the most that are read", subject, len(list), mostRecords))

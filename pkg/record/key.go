@@ -82,8 +82,13 @@ func privateKey(block *pem.Block, password string) (any, error) {
 // ID returns the key's identity: the SHA-256 of its public half (DER, SubjectPublicKeyInfo), 64 hexadecimal digits.
 func (k *Key) ID() string { return k.id }
 
-// Public returns the key's public half alone.
-func (k *Key) Public() Keys { return Keys{{k.signer.Public(), k.id}} }
+// Public returns the public half of the key alone; nil of no key.
+func (k *Key) Public() Keys {
+	if k == nil {
+		return nil
+	}
+	return Keys{{k.signer.Public(), k.id}}
+}
 
 func (k *Key) sign(message []byte) ([]byte, error) {
 	if _, whole := k.signer.(ed25519.PrivateKey); whole {

@@ -1,6 +1,7 @@
 package promote
 
 import (
+	"dockline/pkg/record"
 	"dockline/pkg/registry"
 	"dockline/pkg/step"
 )
@@ -16,6 +17,7 @@ type item struct {
 	image  registry.Manifest  // that the source holds: after the phase resolve
 	held   *registry.Manifest // that the target's tag holds, nil when it is absent: after resolve
 	backup string             // tag that is to keep held; "" unless it is replaced: after resolve
+	record *record.Artifact   // that says what is done, once it is in the target but for its manifest
 	err    error              // of the phase that failed for it
 
 	report imageReport

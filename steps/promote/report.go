@@ -17,10 +17,11 @@ type imageReport struct {
 	Replaced  string    `json:"replaced,omitempty"`  // digest of the image that the tag held
 	Backup    string    `json:"backup,omitempty"`    // where that is kept
 	Reason    string    `json:"reason,omitempty"`
-	Blobs     int       `json:"blobs"`   // of the image, in all
-	Present   int       `json:"present"` // in the target already
-	Mounted   int       `json:"mounted"` // taken over inside the registry
-	Bytes     int64     `json:"bytes"`   // sent
+	Record    string    `json:"record,omitempty"` // HOST/NAME@DIGEST of the record that this run wrote
+	Blobs     int       `json:"blobs"`            // of the image, in all
+	Present   int       `json:"present"`          // in the target already
+	Mounted   int       `json:"mounted"`          // taken over inside the registry
+	Bytes     int64     `json:"bytes"`            // sent
 	Error     string    `json:"error,omitempty"`
 }
 
@@ -67,6 +68,7 @@ func (it *item) summarize(to io.Writer) {
 	row("replaced", it.report.Replaced)
 	row("kept as", it.report.Backup)
 	row("reason", it.report.Reason)
+	row("record", it.report.Record)
 	_ = table.Flush()
 }
 
