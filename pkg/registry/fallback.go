@@ -239,8 +239,8 @@ func mergeReferrers(index []byte, add []v1.Descriptor) ([]byte, error) {
 				return nil, fmt.Errorf("its list cannot be read: %w", err)
 			}
 		}
-		if len(entries) != len(read.Manifests) { // written in another case, or twice
-			return nil, errors.New("its list can be read in two ways")
+		if fields == nil || len(entries) != len(read.Manifests) { // "null"; or the list in another case, or twice
+			return nil, errors.New("its list is not written as one")
 		}
 	}
 	there := map[v1.Hash]bool{}
