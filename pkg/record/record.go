@@ -59,7 +59,7 @@ type Verification struct {
 	Verdict     string    `json:"verdict"`        // Right or Wrong
 	Digest      string    `json:"digest"`         // as of Promotion
 	Time        time.Time `json:"time"`           // of the verdict; UTC, to the second
-	Since       time.Time `json:"since,omitzero"` // when the environment was pointed at the image, by its own word; zero where it does not say
+	Since       time.Time `json:"since,omitzero"` // when it was pointed at the image, by its own word; of Left, at another
 	URL         string    `json:"url,omitempty"`
 	Person      string    `json:"person,omitempty"`
 	Pipeline    string    `json:"pipeline,omitempty"`
@@ -69,7 +69,8 @@ type Verification struct {
 // The verdicts.
 const (
 	Right = "right" // the environment runs the image, and all that was checked is as it should be
-	Wrong = "wrong"
+	Wrong = "wrong" // it does not, or something is not as it should be
+	Left  = "left"  // it was right, and runs another image now
 )
 
 // Type returns the record's predicate type.
@@ -115,7 +116,7 @@ func (r Record) check() error {
 		}
 	case v != nil && p == nil:
 		switch {
-		case v.Verdict != Right && v.Verdict != Wrong:
+		case v.Verdict != Right && v.Verdict != Wrong && v.Verdict != Left:
 			return wrong("%q is no verdict", shortened(v.Verdict))
 		case v.Environment == "":
 			return wrong("it names no environment")

@@ -19,7 +19,11 @@ func TestVerified(t *testing.T) {
 		change(&one)
 		return one
 	}
-	right, wrong := record.Right, record.Wrong
+	right, wrong, left := record.Right, record.Wrong, record.Left
+	since := func(one record.Signed, ago time.Duration) record.Signed {
+		one.Verification.Since = noon.Add(-ago)
+		return one
+	}
 	for _, row := range []struct {
 		description string
 		records     []record.Signed
@@ -40,15 +44,25 @@ func TestVerified(t *testing.T) {
 		{"another image", []record.Signed{with(signed(right, time.Hour), func(s *record.Signed) { s.Image = "deepsky/other" })}, 0, "none of its 1 records"},
 		{"a promotion", []record.Signed{{Record: promoted(digestOf("a"), record.Copied, noon), Key: "known"}}, 0, "none of its 1 records"},
 		{"a clock that is a little ahead", []record.Signed{signed(right, -30*time.Second)}, 0, ""},
-		{"a little ahead, with a soak", []record.Signed{signed(right, -30*time.Second)}, time.Second, "which is 0s; 1s are wanted"},
+		{"a little ahead, with a soak", []record.Signed{signed(right, -30*time.Second)}, time.Second, "for 0s; 1s are wanted"},
 		{"in the future", []record.Signed{signed(right, time.Hour), signed(right, -time.Hour)}, 0, "2026-05-04T13:00:00Z, which is in the future"},
 		{"in the future, not signed", []record.Signed{signed(right, time.Hour),
 			with(signed(right, -time.Hour), func(s *record.Signed) { s.Key = "" })}, 0, ""},
 		{"soaked", []record.Signed{signed(right, day)}, day, ""},
-		{"not soaked", []record.Signed{signed(right, day-time.Second)}, day, "which is 23h59m59s; 24h0m0s are wanted"},
+		{"not soaked", []record.Signed{signed(right, day-time.Second)}, day, "for 23h59m59s; 24h0m0s are wanted"},
 		{"soaked from the first", []record.Signed{signed(right, day), signed(right, time.Hour)}, day, ""},
 		{"the soak was interrupted", []record.Signed{signed(right, 3*day), signed(wrong, 2*day), signed(right, time.Hour)}, day,
-			"right since 2026-05-04T11:00:00Z, which is 1h0m0s"},
+			"right since 2026-05-04T11:00:00Z, for 1h0m0s"},
+		{"left, never verified", []record.Signed{signed(left, time.Hour)}, 0, "none of its 1 records"},
+		{"left", []record.Signed{signed(right, 3*day), signed(left, time.Hour)}, 2 * day, ""},
+		{"left too early", []record.Signed{signed(right, 3*day), since(signed(left, time.Hour), 3*day-time.Minute)}, day,
+			"until it was replaced, for 1m0s"},
+		{"left at a time that is not yet", []record.Signed{signed(right, 3*day), since(signed(left, 2*day), -day)}, 2 * day, "for 24h0m0s"},
+		{"left and back again", []record.Signed{signed(right, 3*day), signed(left, 2*day), signed(right, time.Hour)}, day, "for 1h0m0s"},
+		{"left while it was wrong", []record.Signed{signed(wrong, 3*day), signed(left, 2*day)}, 0, "found wrong"},
+		{"wrong and left in one second", []record.Signed{signed(right, 3*day), signed(wrong, day), signed(left, day)}, 0, "found wrong"},
+		{"pointed at it anew", []record.Signed{since(signed(right, 3*day), 3*day), since(signed(right, time.Hour), 2*time.Hour)}, day, "for 1h0m0s"},
+		{"pointed at it before", []record.Signed{since(signed(right, 3*day), 4*day), since(signed(right, time.Hour), 4*day)}, day, ""},
 		{"interrupted before it", []record.Signed{signed(wrong, 3*day), signed(right, 2*day), signed(right, time.Hour)}, day, ""},
 	} {
 		t.Run(row.description, func(t *testing.T) {
