@@ -2,7 +2,7 @@
 // with all their platforms, and never over another image unless that is asked for.
 //
 // A run goes through its phases one after the other, each for all images of the set before the next begins: resolve and
-// decide, gates, copy, record, back up, tags, check. Nothing that can be found out by reading is found out after the
+// decide, gates, copy, record, back up, tags (which are read back). Nothing that can be found out by reading is found out after the
 // first write, and no tag moves before all that any of the tags leads to is there.
 package promote
 
@@ -124,11 +124,7 @@ func (p *promotion) run(ctx context.Context) error {
 	if err := each(ctx, p.with(Forced), parallelLookups, p.backUp); err != nil {
 		return err
 	}
-	moving := p.with(Copied, Forced)
-	if err := p.tags(ctx, moving); err != nil {
-		return err
-	}
-	return each(ctx, moving, parallelLookups, p.check)
+	return p.tags(ctx, p.with(Copied, Forced))
 }
 
 // with returns the items of these promotions.

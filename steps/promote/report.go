@@ -17,10 +17,11 @@ type imageReport struct {
 	Replaced  string    `json:"replaced,omitempty"`  // digest of the image that the tag held
 	Backup    string    `json:"backup,omitempty"`    // where that is kept
 	Reason    string    `json:"reason,omitempty"`
-	Blobs     int       `json:"blobs"`   // of the image, in all
-	Present   int       `json:"present"` // in the target already
-	Mounted   int       `json:"mounted"` // taken over inside the registry
-	Bytes     int64     `json:"bytes"`   // sent
+	Blobs     int       `json:"blobs"`         // of the image, in all
+	Present   int       `json:"present"`       // in the target already
+	Mounted   int       `json:"mounted"`       // taken over inside the registry
+	Bytes     int64     `json:"bytes"`         // sent
+	Tag       tagState  `json:"tag,omitempty"` // what became of it when the set could not be promoted as a whole
 	Error     string    `json:"error,omitempty"`
 }
 
