@@ -73,7 +73,7 @@ func (it *item) putBack(ctx context.Context) (tagState, error) {
 	case it.held != nil:
 		err = it.to.Put(ctx, *it.held, it.tag)
 	default:
-		err = it.to.DeleteTag(ctx, it.tag)
+		_, err = it.to.DeleteTag(ctx, it.tag)
 	}
 	// Whether it was done is what the registry holds: answers are lost, and some take a DELETE and do nothing.
 	now, present, unread := it.to.Lookup(ctx, it.tag)
