@@ -95,7 +95,10 @@ func (c *Config) open(rt *step.Runtime) (*promotion, error) {
 		problems = append(problems, err)
 		p.items = append(p.items, it)
 	}
-	return p, errors.Join(problems...)
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	return p, c.floatingTags(p.items)
 }
 
 func (c *Config) side(rt *step.Runtime, settings step.Registry, name string) (*registry.Registry, error) {
@@ -112,6 +115,9 @@ func (p *promotion) run(ctx context.Context) error {
 	if err := each(ctx, p.items, parallelLookups, p.resolve); err != nil {
 		return err
 	}
+	if err := each(ctx, p.items, parallelLookups, p.decideFloating); err != nil {
+		return err
+	}
 	if err := each(ctx, p.items, parallelLookups, p.gates); err != nil {
 		return err
 	}
@@ -124,7 +130,10 @@ func (p *promotion) run(ctx context.Context) error {
 	if err := each(ctx, p.with(Forced), parallelLookups, p.backUp); err != nil {
 		return err
 	}
-	return p.tags(ctx, p.with(Copied, Forced))
+	if err := p.tags(ctx, p.with(Copied, Forced)); err != nil {
+		return err
+	}
+	return each(ctx, p.items, parallelLookups, p.moveFloating)
 }
 
 // with returns the items of these promotions.
