@@ -14,7 +14,7 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 ROOTFS ?= .build/rootfs
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e cluster cluster-down lint docs rootfs image sbom
+.PHONY: help build demo test e2e bench cluster cluster-down lint docs rootfs image sbom
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ e2e: image ## run the image, the GitLab and the Tekton files on the real stack (
 	$(GO) run -C e2e/tekton .
 	cd e2e/tekton && $(GO) test -count=1 ./...
 	$(GO) test -tags e2e -count=1 -timeout 40m -p 1 ./e2e/engine ./e2e/image ./e2e/gitlab ./e2e/cluster
+
+bench: build ## measure promote against crane, regctl, oras and skopeo, ROUNDS (10) times, BENCH_ROWS or all (some 40 minutes)
+	$(GO) run ./e2e/bench
 
 cluster: ## bring up a real Kubernetes with Tekton on loopback (some 10 minutes of compiling the first time)
 	$(GO) run ./e2e/cluster/cmd/cluster up
