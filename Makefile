@@ -35,7 +35,7 @@ e2e: image ## run the image, the GitLab and the Tekton files on the real stack (
 	e2e/packages.sh
 	$(GO) run -C e2e/tekton .
 	cd e2e/tekton && $(GO) test -count=1 ./...
-	$(GO) test -tags e2e -count=1 -timeout 40m -p 1 ./e2e/engine ./e2e/image ./e2e/gitlab ./e2e/cluster
+	$(GO) test -tags e2e -count=1 -timeout 40m -p 1 ./e2e/peers ./e2e/engine ./e2e/image ./e2e/gitlab ./e2e/cluster
 
 cluster: ## bring up a real Kubernetes with Tekton on loopback (some 10 minutes of compiling the first time)
 	$(GO) run ./e2e/cluster/cmd/cluster up
