@@ -34,6 +34,9 @@ func TestReferrersAtRealRegistries(t *testing.T) {
 				if diff := cmp.Diff(theirs, entries(listed)); diff != "" || len(listed) != want {
 					t.Errorf("%d are listed, want %d (-regctl +Dockline):\n%s", len(listed), want, diff)
 				}
+				if diff := cmp.Diff(read(t, host, imageName).Referrers[index.Digest.String()], entries(listed)); diff != "" {
+					t.Errorf("listed (-plain request +Dockline):\n%s", diff)
+				}
 			}
 			agree(2)
 			run(t, "regctl", nil, "--host", "reg="+host+",tls=disabled", "artifact", "put",
