@@ -35,7 +35,7 @@ e2e: image ## run the image, the GitLab and the Tekton files on the real stack (
 	e2e/packages.sh
 	$(GO) run -C e2e/tekton .
 	cd e2e/tekton && $(GO) test -count=1 ./...
-	$(GO) test -tags e2e -count=1 -timeout 40m -p 1 ./e2e/engine ./e2e/image ./e2e/gitlab ./e2e/cluster
+	$(GO) test -tags e2e -count=1 -timeout 40m -p 1 ./e2e/peers ./e2e/engine ./e2e/image ./e2e/gitlab ./e2e/cluster
 
 bench: build ## measure promote against crane, regctl, oras and skopeo, ROUNDS (10) times, BENCH_ROWS or all (some 40 minutes)
 	$(GO) run ./e2e/bench
