@@ -2,12 +2,14 @@ package promote
 
 import (
 	"errors"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"dockline/pkg/image"
 	"dockline/pkg/registry"
 	"dockline/pkg/step"
+	"dockline/steps/recording"
 )
 
 // Config is what promote is told by its environment.
@@ -47,6 +49,16 @@ type Config struct {
 	FloatingTags []string `env:"FLOATING_TAGS"`
 	// Have a pre-release, such as 1.0-rc.3, move FLOATING_TAGS too.
 	FloatingPreReleases bool `env:"FLOATING_PRERELEASES"`
+	// Attach a record to the image in the target, which says who promoted it, when, from where and why.
+	Record bool `env:"RECORD, default=true"`
+	// Records and their keys.
+	Records recording.Records `env:""`
+	// Environments, separated by commas, in which the image must have been verified before it is promoted: verify's
+	// records must say so in the source registry, signed by one of RECORD_PUBLIC_KEY.
+	RequireVerifiedIn []string `env:"REQUIRE_VERIFIED_IN"`
+	// How long the image must have been right there, such as 24h: from the first record that says so, with none since
+	// that says otherwise.
+	MinSoak time.Duration `env:"MIN_SOAK"`
 
 	patience registry.Patience // the default's zero value but in tests
 }
@@ -83,6 +95,6 @@ func (c *Config) Validate() error {
 	if c.Force && c.ForceReason == "" {
 		problems = append(problems, step.Problem("FORCE_REASON is missing: FORCE is set"))
 	}
-	problems = append(problems, c.Source.Validate("SOURCE_"), c.Target.Validate("TARGET_"))
+	problems = append(problems, c.validateRecords(), c.Source.Validate("SOURCE_"), c.Target.Validate("TARGET_"))
 	return errors.Join(problems...)
 }

@@ -14,6 +14,7 @@ import (
 	"dockline/pkg/image"
 	"dockline/pkg/registry"
 	"dockline/pkg/step"
+	"dockline/steps/recording"
 )
 
 //go:embed config.go
@@ -27,6 +28,7 @@ func Program() step.Program {
 			"registry, and never replaces another image there unless told to.",
 		Step:    &Config{},
 		Source:  source,
+		Shared:  []string{recording.Source},
 		Results: []string{"DESTINATION_DIGEST", "PROMOTION", "PROMOTED_IMAGE"},
 	}
 }

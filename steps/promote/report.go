@@ -17,6 +17,7 @@ type imageReport struct {
 	Replaced  string            `json:"replaced,omitempty"`  // digest of the image that the tag held
 	Backup    string            `json:"backup,omitempty"`    // where that is kept
 	Reason    string            `json:"reason,omitempty"`
+	Record    string            `json:"record,omitempty"` // HOST/NAME@DIGEST of the record that this run wrote
 	Floating  []*floatingReport `json:"floating,omitempty"`
 	Blobs     int               `json:"blobs"`         // of the image, in all
 	Present   int               `json:"present"`       // in the target already
@@ -69,6 +70,7 @@ func (it *item) summarize(to io.Writer) {
 	row("replaced", it.report.Replaced)
 	row("kept as", it.report.Backup)
 	row("reason", it.report.Reason)
+	row("record", it.report.Record)
 	_ = table.Flush()
 }
 
