@@ -2,6 +2,7 @@ package promote
 
 import (
 	"errors"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -47,7 +48,15 @@ type Config struct {
 	FloatingTags []string `env:"FLOATING_TAGS"`
 	// Have a pre-release, such as 1.0-rc.3, move FLOATING_TAGS too.
 	FloatingPreReleases bool `env:"FLOATING_PRERELEASES"`
+	// Find out what would be done, up to and including the gates, and print it. Nothing is written to a registry, and
+	// there are no results.
+	DryRun bool `env:"DRY_RUN"`
+	// With DRY_RUN: file for the plan (JSON); beside it, with the ending .md, it is written for people. Without DRY_RUN:
+	// plan to carry out exactly. If anything is not as it was planned, nothing is written (exit status 3). A plan gives no
+	// permission: all other variables are set as they were when it was made.
+	PlanFile string `env:"PLAN_FILE"`
 
+	plan     *plan             // PLAN_FILE's, when it is to be carried out
 	patience registry.Patience // the default's zero value but in tests
 }
 
@@ -79,10 +88,21 @@ func (c *Config) Validate() error {
 	if c.BackupTag != "" {
 		add("BACKUP_TAG", image.Template(c.BackupTag).Check())
 	}
-	problems = append(problems, c.checkTemplates())
+	problems = append(problems, c.checkTemplates(), c.checkPlan())
 	if c.Force && c.ForceReason == "" {
 		problems = append(problems, step.Problem("FORCE_REASON is missing: FORCE is set"))
 	}
 	problems = append(problems, c.Source.Validate("SOURCE_"), c.Target.Validate("TARGET_"))
 	return errors.Join(problems...)
+}
+
+func (c *Config) checkPlan() (err error) {
+	switch {
+	case c.PlanFile == "":
+	case strings.HasSuffix(c.PlanFile, ".md"):
+		return step.Problem("PLAN_FILE ends in .md: it holds JSON, and the Markdown is written beside it")
+	case !c.DryRun:
+		c.plan, err = readPlan(c.PlanFile)
+	}
+	return err
 }
