@@ -68,6 +68,7 @@ type promotion struct {
 	rt             *step.Runtime
 	source, target *registry.Registry
 	force          force
+	undoing        undoSource
 	items          []*item // in the order in which they were given
 	set            bool    // IMAGES or IMAGES_FILE, be it of one image
 }
@@ -87,12 +88,13 @@ func (c *Config) open(rt *step.Runtime) (*promotion, error) {
 		return nil, err
 	}
 	p := &promotion{
-		config: c,
-		rt:     rt,
-		force:  force{any: c.Force, only: c.ForceReplaces, reason: c.ForceReason, backup: image.Template(c.BackupTag)},
-		source: source,
-		target: target,
-		set:    c.Image == "",
+		config:  c,
+		rt:      rt,
+		force:   force{any: c.Force, only: c.ForceReplaces, reason: c.ForceReason, backup: image.Template(c.BackupTag)},
+		undoing: c.undoing,
+		source:  source,
+		target:  target,
+		set:     c.Image == "",
 	}
 	var problems []error
 	for _, one := range orders {
@@ -130,7 +132,11 @@ func (p *promotion) run(ctx context.Context) error {
 
 // look finds out all that can be found out without writing.
 func (p *promotion) look(ctx context.Context) error {
-	if err := each(ctx, p.items, parallelLookups, p.resolve); err != nil {
+	resolve := p.resolve
+	if p.config.Undo {
+		resolve = p.undo
+	}
+	if err := each(ctx, p.items, parallelLookups, resolve); err != nil {
 		return err
 	}
 	if err := each(ctx, p.items, parallelLookups, p.decideFloating); err != nil {
@@ -152,10 +158,10 @@ func (p *promotion) write(ctx context.Context) error {
 	if err := each(ctx, p.items, parallelLookups, p.record); err != nil {
 		return err
 	}
-	if err := each(ctx, p.with(Forced), parallelLookups, p.backUp); err != nil {
+	if err := each(ctx, p.with(Forced, Undone), parallelLookups, p.backUp); err != nil {
 		return err
 	}
-	if err := p.tags(ctx, p.with(Copied, Forced)); err != nil {
+	if err := p.tags(ctx, p.with(Copied, Forced, Undone)); err != nil {
 		return err
 	}
 	return each(ctx, p.items, parallelLookups, p.moveFloating)

@@ -49,7 +49,7 @@ func (f *floatingReport) words() string {
 	switch {
 	case f.State == floatMoved && f.Version != "":
 		return f.Tag + " moved from " + f.Version
-	case f.State == floatKept:
+	case f.State == floatKept && f.Version != "":
 		return f.Tag + " kept, holds the newer " + f.Version
 	}
 	return f.Tag + " " + string(f.State)
