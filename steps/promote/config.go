@@ -4,12 +4,14 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"dockline/pkg/image"
 	"dockline/pkg/registry"
 	"dockline/pkg/step"
+	"dockline/steps/recording"
 )
 
 // Config is what promote is told by its environment.
@@ -60,8 +62,17 @@ type Config struct {
 	// plan to carry out exactly. If anything is not as it was planned, nothing is written (exit status 3). A plan gives no
 	// permission: all other variables are set as they were when it was made.
 	PlanFile string `env:"PLAN_FILE"`
+	// Attach a record to the image in the target, which says who promoted it, when, from where and why.
+	Record bool `env:"RECORD, default=true"`
+	// Records and their keys.
+	Records recording.Records `env:""`
+	// Environments, separated by commas, in which the image must have been verified before it is promoted: verify's
+	// records must say so in the source registry, signed by one of RECORD_PUBLIC_KEY.
+	RequireVerifiedIn []string `env:"REQUIRE_VERIFIED_IN"`
+	// How long the image must have been right there, such as 24h: from the first record that says so, with none since
+	// that says otherwise.
+	MinSoak time.Duration `env:"MIN_SOAK"`
 
-	undoing  undoSource        // the records', but in tests
 	plan     *plan             // PLAN_FILE's, when it is to be carried out
 	patience registry.Patience // the default's zero value but in tests
 }
@@ -98,7 +109,7 @@ func (c *Config) Validate() error {
 	if c.Force && c.ForceReason == "" {
 		problems = append(problems, step.Problem("FORCE_REASON is missing: FORCE is set"))
 	}
-	problems = append(problems, c.Source.Validate("SOURCE_"), c.Target.Validate("TARGET_"))
+	problems = append(problems, c.validateRecords(), c.Source.Validate("SOURCE_"), c.Target.Validate("TARGET_"))
 	return errors.Join(problems...)
 }
 

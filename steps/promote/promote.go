@@ -14,6 +14,7 @@ import (
 	"dockline/pkg/image"
 	"dockline/pkg/registry"
 	"dockline/pkg/step"
+	"dockline/steps/recording"
 )
 
 //go:embed config.go
@@ -27,6 +28,7 @@ func Program() step.Program {
 			"registry, and never replaces another image there unless told to.",
 		Step:    &Config{},
 		Source:  source,
+		Shared:  []string{recording.Source},
 		Results: []string{"DESTINATION_DIGEST", "PROMOTION", "PROMOTED_IMAGE"},
 	}
 }
@@ -68,7 +70,6 @@ type promotion struct {
 	rt             *step.Runtime
 	source, target *registry.Registry
 	force          force
-	undoing        undoSource
 	items          []*item // in the order in which they were given
 	set            bool    // IMAGES or IMAGES_FILE, be it of one image
 }
@@ -88,13 +89,13 @@ func (c *Config) open(rt *step.Runtime) (*promotion, error) {
 		return nil, err
 	}
 	p := &promotion{
-		config:  c,
-		rt:      rt,
-		force:   force{any: c.Force, only: c.ForceReplaces, reason: c.ForceReason, backup: image.Template(c.BackupTag)},
-		undoing: c.undoing,
-		source:  source,
-		target:  target,
-		set:     c.Image == "",
+		config: c,
+		rt:     rt,
+		force:  force{any: c.Force, only: c.ForceReplaces, reason: c.ForceReason, backup: image.Template(c.BackupTag)},
+
+		source: source,
+		target: target,
+		set:    c.Image == "",
 	}
 	var problems []error
 	for _, one := range orders {

@@ -36,23 +36,16 @@ type run struct {
 // promote runs the program with these variables, in process, with hardly any pause between attempts.
 func promote(t testing.TB, variables map[string]string) run {
 	t.Helper()
-	return promoteBy(t, &Config{}, variables)
-}
-
-// promoteBy is promote with what is wired otherwise than by variables.
-func promoteBy(t testing.TB, config *Config, variables map[string]string) run {
-	t.Helper()
 	results := t.TempDir()
 	environment := []string{"RESULTS_DIR=" + results, "HOME=" + results, "SOURCE_REGISTRY_INSECURE=true", "TARGET_REGISTRY_INSECURE=true"}
 	for key, value := range variables {
 		environment = append(environment, key+"="+value)
 	}
 	program := Program()
-	config.patience = registry.Patience{
+	program.Step = &Config{patience: registry.Patience{
 		Attempts: 3, First: time.Millisecond, Longest: 5 * time.Millisecond,
 		LongestAsked: 2 * time.Second, Silence: time.Second,
-	}
-	program.Step = config
+	}}
 	var stdout, stderr bytes.Buffer
 	status := step.Run(t.Context(), program, nil, environment, &stdout, &stderr)
 	lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")

@@ -38,6 +38,7 @@ func (it *item) summarize(to io.Writer, dryRun bool) {
 	row("replaced", it.report.Replaced)
 	row("kept as", it.report.Backup)
 	row("reason", it.report.Reason)
+	row("record", it.report.Record)
 	for _, one := range it.report.Floating {
 		row("floating", one.words())
 	}

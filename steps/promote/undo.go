@@ -4,28 +4,11 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
-
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"dockline/pkg/fault"
 	"dockline/pkg/image"
 	"dockline/pkg/registry"
 )
-
-// forced is the promotion by which a tag came to hold the image that it holds, as far as undoing it is concerned.
-type forced struct {
-	Undone   bool   // it was itself the undoing of one
-	Replaced string // digest of the image that it replaced
-	Backup   string // HOST/NAME:TAG where that is kept
-	When     time.Time
-}
-
-// undoSource knows how a tag came to hold an image. An error of kind fault.Refused says that it replaced nothing, or that
-// nobody knows.
-type undoSource interface {
-	Forced(ctx context.Context, in *registry.Repository, target string, holds v1.Hash) (forced, error)
-}
 
 // undo is resolve and decide for UNDO: the tag holds an image that replaced another by force, and is to hold that one
 // again, which is known by two witnesses: the record, and the backup tag. The image that goes is kept like any that is
@@ -35,7 +18,7 @@ func (p *promotion) undo(ctx context.Context, it *item) error {
 	if err != nil {
 		return err
 	}
-	found, err := p.undoing.Forced(ctx, it.to, it.report.Target, held.Digest)
+	found, err := p.forcedBy(ctx, it.to, it.report.Target, held.Digest)
 	switch {
 	case fault.KindOf(err) == fault.Refused && err != nil:
 		return notUndone(it, held, "%w", err)
