@@ -17,7 +17,7 @@ import (
 	"dockline/pkg/step"
 )
 
-// plan is what DRY_RUN writes to PLAN_FILE: its form is documented in docs/plan.md. A field is only added or changed
+// plan is what DRY_RUN writes to PLAN_FILE: its form is documented in docs/promote.md. A field is only added or changed
 // together with planVersion, since a reader refuses what it does not know.
 type plan struct {
 	Format  string         `json:"format"`  // planFormat

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -269,4 +271,26 @@ func FuzzPlan(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestTheDocumentedPlan keeps docs/promote.md's example to what is written and read.
+func TestTheDocumentedPlan(t *testing.T) {
+	t.Parallel()
+	document := must(os.ReadFile("../../docs/promote.md"))
+	example := regexp.MustCompile("(?s)```json\n(.*?)```").FindSubmatch(document)
+	if example == nil {
+		t.Fatal("the document has no example")
+	}
+	read, err := parsePlan(example[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(must(json.MarshalIndent(read, "", "  ")))+"\n", string(example[1])); diff != "" {
+		t.Errorf("the example is not what would be written (-written +example):\n%s", diff)
+	}
+	for _, one := range reflect.VisibleFields(reflect.TypeFor[plannedImage]()) {
+		if name, _, _ := strings.Cut(one.Tag.Get("json"), ","); !strings.Contains(string(example[1]), `"`+name+`":`) {
+			t.Errorf("the example lacks %q", name)
+		}
+	}
 }

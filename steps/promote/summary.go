@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"dockline/pkg/step"
@@ -82,10 +84,8 @@ func (p *promotion) summarizeSet(to io.Writer) {
 	}
 	table.Flush()
 	var sums []string
-	for _, state := range []string{string(Copied), string(Same), string(Forced), string(Undone), "failed", "-"} {
-		if n := count[state]; n > 0 {
-			sums = append(sums, fmt.Sprintf("%d %s", n, strings.Replace(state, "-", "undecided", 1)))
-		}
+	for _, state := range slices.Sorted(maps.Keys(count)) {
+		sums = append(sums, fmt.Sprintf("%d %s", count[state], state))
 	}
 	fmt.Fprintf(to, "%s: %s", images(len(p.items)), strings.Join(sums, ", "))
 	if p.config.DryRun {
@@ -102,7 +102,7 @@ func (it *item) state() string {
 	case it.err != nil:
 		return "failed"
 	}
-	return cmp.Or(string(it.promotion()), "-")
+	return cmp.Or(string(it.promotion()), "undecided")
 }
 
 // short returns a digest's or a commit's first characters; the report has them whole.
