@@ -22,7 +22,8 @@ type authority struct {
 
 	mu        sync.Mutex
 	challenge *challenge
-	tokens    map[string]bearer // by scopes, the request's own repository first
+	tokens    map[string]bearer        // by scopes, the request's own repository first
+	asking    map[string]chan struct{} // by scopes, while a token is on its way
 }
 
 type bearer struct {
@@ -54,36 +55,70 @@ func (a *authority) header(ctx context.Context, c *client, scopes []scope) (stri
 		}
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(own.username+":"+own.password)), nil
 	}
+	return a.bearer(ctx, c, asked, own, scopes)
+}
+
+// bearer returns a token for the scopes: one that is there, one that somebody else has asked for at this time, or a new
+// one. Many calls start at once, and the token service is to be asked once.
+func (a *authority) bearer(
+	ctx context.Context, c *client, asked *challenge, own credentials, scopes []scope,
+) (string, error) {
 	key := scopesText(scopes, " ")
-	a.mu.Lock()
-	known, ok := a.tokens[key]
-	a.mu.Unlock()
-	if ok && time.Until(known.expires) > 0 {
-		return "Bearer " + known.value, nil
+	for {
+		a.mu.Lock()
+		known, ok := a.tokens[key]
+		if ok && time.Until(known.expires) > 0 {
+			a.mu.Unlock()
+			return "Bearer " + known.value, nil
+		}
+		other := a.asking[key]
+		if other == nil {
+			break
+		}
+		a.mu.Unlock()
+		select {
+		case <-other: // if it has failed, it is our turn to ask
+		case <-ctx.Done():
+			return "", lost(ctx, ctx.Err())
+		}
 	}
+	if a.tokens == nil {
+		a.tokens, a.asking = map[string]bearer{}, map[string]chan struct{}{}
+	}
+	answered := make(chan struct{})
+	a.asking[key] = answered
+	a.mu.Unlock()
+	var fresh bearer
+	defer func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if fresh.value != "" {
+			a.tokens[key] = fresh
+		}
+		delete(a.asking, key)
+		close(answered)
+	}()
 	fresh, err := a.exchange(ctx, c, asked, own, scopes)
 	if err != nil {
 		return "", err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.tokens == nil {
-		a.tokens = map[string]bearer{}
-	}
-	a.tokens[key] = fresh
 	return "Bearer " + fresh.value, nil
 }
 
 // learn takes in an answer 401, and tells whether the request is worth repeating with another header.
-func (a *authority) learn(answer http.Header, scopes []scope) bool {
-	found := usable(answer)
+func (a *authority) learn(answer *http.Response, scopes []scope) bool {
+	found := usable(answer.Header)
 	if found == nil || len(scopes) == 0 {
 		return false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.challenge = found
-	delete(a.tokens, scopesText(scopes, " "))
+	// Many calls may have used a token that has run out: the first one's new token is not to be thrown away by the others.
+	key := scopesText(scopes, " ")
+	if answer.Request.Header.Get("Authorization") == "Bearer "+a.tokens[key].value {
+		delete(a.tokens, key)
+	}
 	return found.scheme == "bearer" || !a.keyring.find(scopes[0].repository).anonymous()
 }
 
@@ -96,7 +131,7 @@ func (a *authority) exchange(
 	if err != nil || realm.Host == "" {
 		return bearer{}, fault.New(fault.Denied, "logging in to %q: its token service has no usable address", a.host)
 	}
-	if realm.Scheme != "https" && (realm.Scheme != "http" || !c.plain.Load()) {
+	if realm.Scheme != "https" && (realm.Scheme != "http" || spoken(c.spoken.Load()) != plain) {
 		return bearer{}, fault.New(fault.Denied,
 			"logging in to %q: its token service %q is not spoken to in https, and would get the password in the clear",
 			a.host, realm.Scheme+"://"+realm.Host)
@@ -106,7 +141,7 @@ func (a *authority) exchange(
 		return bearer{}, fault.New(fault.Unexpected, "logging in to %q: %w", a.host, err)
 	}
 	request.Header.Set("User-Agent", c.agent)
-	answer, err := c.exchange(request)
+	answer, err := c.exchange(request, false)
 	if err != nil {
 		return bearer{}, loginError(realm.Host, err)
 	}

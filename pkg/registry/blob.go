@@ -149,9 +149,16 @@ func (e *expected) check(read []byte, err error) (int, error) {
 	return len(read), err
 }
 
+// largestShared is the largest blob that is read over a connection shared with other calls: one larger gains from a line
+// of its own more than it costs to open.
+const largestShared = 1 << 20
+
 // open starts reading at b.done, one attempt.
 func (b *blobReader) open() error {
-	request := call{method: http.MethodGet, at: b.from.blobPath(b.blob), scopes: b.from.scopes("pull"), elsewhere: true}
+	request := call{
+		method: http.MethodGet, at: b.from.blobPath(b.blob), scopes: b.from.scopes("pull"), elsewhere: true,
+		bulk: b.blob.Size > largestShared,
+	}
 	if b.done > 0 {
 		request.header = map[string]string{"Range": fmt.Sprintf("bytes=%d-%d", b.done, b.blob.Size-1)}
 	}
