@@ -65,6 +65,7 @@ type promotion struct {
 	force  force
 	items  []*item // in the order in which they were given
 	set    bool    // IMAGES or IMAGES_FILE, be it of one image
+	copier registry.Copier
 	close  func()
 }
 
