@@ -12,6 +12,7 @@ require (
 	github.com/moby/buildkit v0.30.0
 	github.com/osscontainertools/kaniko v1.27.5
 	github.com/rs/zerolog v1.35.1
+	github.com/secure-systems-lab/go-securesystemslib v0.11.1
 	github.com/sethvargo/go-envconfig v1.4.3
 	github.com/sirupsen/logrus v1.9.4
 	github.com/skeema/knownhosts v1.3.1

@@ -39,6 +39,7 @@ var withoutParameter = map[string]string{
 	"PHASE":                      "the Task's steps say it themselves",
 	"CHECKOUT_DIR":               "likewise: a volume of the Task",
 	"IMAGE_DIR":                  "likewise",
+	"RECORD_PUBLIC_KEY_FILE":     "record-public-key holds them",
 	"REPORT_DIR":                 "it is the workspace reports",
 	"ALLOW_PRIVILEGED":           "the Task's containers are not privileged",
 	"ALLOW_READABLE_CREDENTIALS": "the build's container holds no file with credentials",
