@@ -73,6 +73,7 @@ type promotion struct {
 	force          force
 	items          []*item // in the order in which they were given
 	set            bool    // IMAGES or IMAGES_FILE, be it of one image
+	copier         registry.Copier
 }
 
 // open makes a run of the configuration, without connecting.
