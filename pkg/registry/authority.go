@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -22,11 +23,14 @@ type authority struct {
 
 	mu        sync.Mutex
 	challenge *challenge
-	tokens    map[string]bearer // by scopes, the request's own repository first
+	tokens    map[string]*bearer // by scopes, the request's own repository first
 }
 
+// bearer is one token, which is asked for by one request at a time: many that find it expired wait for the same new one.
 type bearer struct {
-	value   string
+	turn chan struct{} // holds one while somebody asks for the token
+
+	value   string // this and the next are under authority.mu
 	expires time.Time
 }
 
@@ -54,28 +58,16 @@ func (a *authority) header(ctx context.Context, c *client, scopes []scope) (stri
 		}
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(own.username+":"+own.password)), nil
 	}
-	key := scopesText(scopes, " ")
-	a.mu.Lock()
-	known, ok := a.tokens[key]
-	a.mu.Unlock()
-	if ok && time.Until(known.expires) > 0 {
-		return "Bearer " + known.value, nil
-	}
-	fresh, err := a.exchange(ctx, c, asked, own, scopes)
+	value, err := a.token(ctx, c, asked, own, scopes)
 	if err != nil {
 		return "", err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.tokens == nil {
-		a.tokens = map[string]bearer{}
-	}
-	a.tokens[key] = fresh
-	return "Bearer " + fresh.value, nil
+	return "Bearer " + value, nil
 }
 
-// learn takes in an answer 401, and tells whether the request is worth repeating with another header.
-func (a *authority) learn(answer http.Header, scopes []scope) bool {
+// learn takes in an answer 401 to a request with that Authorization, and tells whether the request is worth repeating
+// with another one. A token that has been renewed since the request was sent stays.
+func (a *authority) learn(answer http.Header, sent string, scopes []scope) bool {
 	found := usable(answer)
 	if found == nil || len(scopes) == 0 {
 		return false
@@ -83,45 +75,94 @@ func (a *authority) learn(answer http.Header, scopes []scope) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.challenge = found
-	delete(a.tokens, scopesText(scopes, " "))
+	if known := a.tokens[scopesText(scopes, " ")]; known != nil && sent == "Bearer "+known.value {
+		known.expires = time.Time{}
+	}
 	return found.scheme == "bearer" || !a.keyring.find(scopes[0].repository).anonymous()
 }
 
-// exchange gets a token from the token service. It goes there with the registry's credentials, since the protocol has it
+// token returns the token for the scopes: the one that is known, while it lasts, else a new one.
+func (a *authority) token(
+	ctx context.Context, c *client, asked *challenge, own credentials, scopes []scope,
+) (string, error) {
+	known, value := a.known(scopes)
+	if value != "" {
+		return value, nil
+	}
+	select {
+	case known.turn <- struct{}{}:
+		defer func() { <-known.turn }()
+	case <-ctx.Done():
+		return "", fmt.Errorf("logging in to %q: %w", a.host, ctx.Err())
+	}
+	if _, value := a.known(scopes); value != "" { // another request has got it meanwhile
+		return value, nil
+	}
+	fresh, life, err := a.exchange(ctx, c, asked, own, scopes)
+	if err != nil {
+		return "", err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	known.value, known.expires = fresh, life
+	return fresh, nil
+}
+
+// known returns the place of the token for the scopes, and its value unless there is none or it has expired.
+func (a *authority) known(scopes []scope) (*bearer, string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	key := scopesText(scopes, " ")
+	known := a.tokens[key]
+	if known == nil {
+		known = &bearer{turn: make(chan struct{}, 1)}
+		if a.tokens == nil {
+			a.tokens = map[string]*bearer{}
+		}
+		a.tokens[key] = known
+	}
+	if !time.Now().Before(known.expires) {
+		return known, ""
+	}
+	return known, known.value
+}
+
+// exchange gets a token from the token service, and until when to use it. It goes there with the registry's credentials, since the protocol has it
 // so, but never over plain http when the registry itself is spoken to in https.
 func (a *authority) exchange(
 	ctx context.Context, c *client, asked *challenge, own credentials, scopes []scope,
-) (bearer, error) {
+) (token string, expires time.Time, err error) {
 	realm, err := url.Parse(asked.params["realm"])
 	if err != nil || realm.Host == "" {
-		return bearer{}, fault.New(fault.Denied, "logging in to %q: its token service has no usable address", a.host)
+		return "", time.Time{}, fault.New(fault.Denied, "logging in to %q: its token service has no usable address", a.host)
 	}
 	if realm.Scheme != "https" && (realm.Scheme != "http" || !c.plain.Load()) {
-		return bearer{}, fault.New(fault.Denied,
+		return "", time.Time{}, fault.New(fault.Denied,
 			"logging in to %q: its token service %q is not spoken to in https, and would get the password in the clear",
 			a.host, realm.Scheme+"://"+realm.Host)
 	}
 	request, err := tokenRequest(ctx, realm, asked.params["service"], own, scopes)
 	if err != nil {
-		return bearer{}, fault.New(fault.Unexpected, "logging in to %q: %w", a.host, err)
+		return "", time.Time{}, fault.New(fault.Unexpected, "logging in to %q: %w", a.host, err)
 	}
 	request.Header.Set("User-Agent", c.agent)
+	asking := time.Now()
 	answer, err := c.exchange(request)
 	if err != nil {
-		return bearer{}, loginError(realm.Host, err)
+		return "", time.Time{}, loginError(realm.Host, err)
 	}
 	if isRedirect(answer.StatusCode) {
 		discard(answer)
-		return bearer{}, fault.WithHint(loginError(realm.Host, notARegistry("it redirects, and no password is taken elsewhere")),
+		return "", time.Time{}, fault.WithHint(loginError(realm.Host, notARegistry("it redirects, and no password is taken elsewhere")),
 			"a log-in page or a proxy may stand before the token service: ask for its address at the registry")
 	}
 	if answer.StatusCode != http.StatusOK {
-		return bearer{}, loginError(realm.Host, failure(answer))
+		return "", time.Time{}, loginError(realm.Host, failure(answer))
 	}
 	body, err := io.ReadAll(io.LimitReader(whole(answer), 1<<20))
 	discard(answer)
 	if err != nil {
-		return bearer{}, loginError(realm.Host, err)
+		return "", time.Time{}, loginError(realm.Host, err)
 	}
 	var content struct {
 		Token       string `json:"token"`
@@ -129,7 +170,7 @@ func (a *authority) exchange(
 		ExpiresIn   int    `json:"expires_in"`
 	}
 	if err := json.Unmarshal(body, &content); err != nil || content.Token+content.AccessToken == "" {
-		return bearer{}, fault.New(fault.Unavailable, "logging in at %q: its answer holds no token", realm.Host)
+		return "", time.Time{}, fault.New(fault.Unavailable, "logging in at %q: its answer holds no token", realm.Host)
 	}
 	if content.Token == "" {
 		content.Token = content.AccessToken
@@ -137,10 +178,17 @@ func (a *authority) exchange(
 	if c.onSecret != nil {
 		c.onSecret(content.Token)
 	}
-	// The specification's default is 60 seconds; a token is renewed when a fifth of its time is left.
-	life := time.Duration(max(content.ExpiresIn, 60)) * time.Second
-	return bearer{value: content.Token, expires: time.Now().Add(life * 4 / 5)}, nil
+	if content.ExpiresIn <= 0 {
+		content.ExpiresIn = 60 // the specification's default
+	}
+	// A token is renewed when a fifth of its time is left. Its time is counted by our own clock, from before it was made:
+	// issued_at is of another one.
+	life := time.Duration(min(content.ExpiresIn, longestToken)) * time.Second
+	return content.Token, asking.Add(life * 4 / 5), nil
 }
+
+// longestToken is the longest time that a token is trusted for, in seconds: a day. What says more may be an overflow.
+const longestToken = 24 * 60 * 60
 
 func tokenRequest(
 	ctx context.Context, realm *url.URL, service string, own credentials, scopes []scope,

@@ -97,7 +97,7 @@ func (c *client) once(ctx context.Context, request call) (*http.Response, error)
 		if err != nil || renewed || answer.StatusCode != http.StatusUnauthorized || canonicalHost(answer.Request.URL.Host) != c.host {
 			return answer, err
 		}
-		if !c.auth.learn(answer.Header, request.scopes) {
+		if !c.auth.learn(answer.Header, header, request.scopes) {
 			return answer, nil
 		}
 		if request.stream != nil {
