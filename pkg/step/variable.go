@@ -119,7 +119,7 @@ func trimmed(texts []string) []string {
 
 // isAddress tells by the variable's name whether it holds an address, such as GIT_URL or an image's.
 func (v Variable) isAddress() bool {
-	return slices.ContainsFunc([]string{"IMAGE", "REGISTRY", "SERVER", "URL"},
+	return slices.ContainsFunc([]string{"IMAGE", "IMAGES", "REGISTRY", "SERVER", "URL"},
 		func(ending string) bool { return strings.HasSuffix(v.Name, ending) })
 }
 

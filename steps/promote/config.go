@@ -13,22 +13,30 @@ import (
 // Config is what promote is told by its environment.
 type Config struct {
 	// Image to promote, CODE/NAME:VERSION, such as deepsky/awl-deepsky-hello:1.0. Both registries know it by this name.
-	Image string `env:"IMAGE, required"`
+	// One of IMAGE, IMAGES and IMAGES_FILE is set.
+	Image string `env:"IMAGE"`
+	// Set of images to promote together: no tag moves before all of them are in the target. Each is
+	// CODE/NAME:VERSION, with @sha256:… for exactly that image and =VERSION for another version in the target, such as
+	// deepsky/shop:1.0-rc.3@sha256:…=1.0; separated by commas or white space, # begins a comment.
+	Images string `env:"IMAGES"`
+	// File with the set of images, one a line, written as in IMAGES.
+	ImagesFile string `env:"IMAGES_FILE"`
 	// Digest (sha256:…) of the very image to promote, such as the build's IMAGE_DIGEST. When it is set, what IMAGE's
-	// version stands for in the source registry is not looked at.
+	// version stands for in the source registry is not looked at. A set has its digests in IMAGES.
 	Digest string `env:"DIGEST"`
 	// Source is the registry that the image comes from (testing).
 	Source step.Registry `env:", prefix=SOURCE_"`
 	// Target is the registry that the image goes to (production).
 	Target step.Registry `env:", prefix=TARGET_"`
 	// Version that the image gets in the target registry, when it is to be another than in the source: 1.0 for 1.0-rc.3.
+	// With a set, that of each image.
 	ReleaseVersion string `env:"RELEASE_VERSION"`
 	// Replace the image that the target's tag holds, whichever it is. It is kept under BACKUP_TAG. Needs FORCE_REASON.
 	Force bool `env:"FORCE"`
 	// Why an image is replaced, in a few words, for the log and the report.
 	ForceReason string `env:"FORCE_REASON"`
 	// Digest (sha256:…) of the one image that may be replaced in the target. It is kept under BACKUP_TAG. Where the tag
-	// holds another, nothing is replaced, FORCE or not.
+	// holds another, nothing is replaced, FORCE or not. Not with a set.
 	ForceReplaces string `env:"FORCE_REPLACES"`
 	// Tag under which a replaced image is kept in the target: {version} is the tag that it held, {digest8} the first
 	// eight digits of its digest. A backup tag is never moved.
@@ -45,9 +53,14 @@ func (c *Config) Validate() error {
 			problems = append(problems, step.Problem("%s: %w", variable, err))
 		}
 	}
-	if c.Image != "" {
-		_, err := image.Parse(c.Image)
-		add("IMAGE", err)
+	_, err := c.orders()
+	problems = append(problems, err)
+	if c.Image == "" && (c.Images != "" || c.ImagesFile != "") {
+		for variable, value := range map[string]string{"DIGEST": c.Digest, "FORCE_REPLACES": c.ForceReplaces} {
+			if value != "" {
+				problems = append(problems, step.Problem("%s is for one IMAGE, and a set of images is given", variable))
+			}
+		}
 	}
 	if c.ReleaseVersion != "" {
 		add("RELEASE_VERSION", image.CheckVersion(c.ReleaseVersion))

@@ -25,49 +25,47 @@ func (f force) allows(digest string) bool {
 	return f.any
 }
 
-// decide looks at the target's tag, sets the report's Promotion, and returns the image that is to be replaced (nil when
-// there is none). It fails closed: what the tag holds must be known for certain, FORCE or not, since an image that is
-// not seen cannot be kept either.
-func (p *promotion) decide(ctx context.Context) (held *registry.Manifest, err error) {
-	found, present, err := p.to.Lookup(ctx, p.tag)
+// decide compares what is to be promoted with what the target's tag holds, which is known for certain by now, FORCE or
+// not: an image that is not seen cannot be kept either.
+func (p *promotion) decide(ctx context.Context, it *item) (err error) {
 	switch {
-	case err != nil:
-		return nil, err
-	case !present:
-		p.report.Promotion = Copied
-		return nil, nil //nolint:nilnil // nothing is replaced, and nothing went wrong
-	case found.Digest == p.image.Digest:
-		p.report.Promotion = Same
-		return nil, nil //nolint:nilnil // likewise
-	case !p.force.allows(found.Digest.String()):
-		return nil, p.refuse(ctx, found)
+	case it.held == nil:
+		it.report.Promotion = Copied
+		return nil
+	case it.held.Digest == it.image.Digest:
+		it.report.Promotion = Same
+		return nil
+	case !p.force.allows(it.held.Digest.String()):
+		return p.refuse(ctx, it)
 	}
-	backup, err := p.backupTag(found)
-	if err != nil {
-		return nil, err
+	if it.backup, err = p.backupTag(it); err != nil {
+		return err
 	}
-	p.report.Promotion = Forced
-	p.report.Reason = p.force.reason
-	p.report.Replaced = found.Digest.String()
-	p.report.Backup = p.to.Reference(backup)
+	it.report.Promotion = Forced
+	it.report.Reason = p.force.reason
+	it.report.Replaced = it.held.Digest.String()
+	it.report.Backup = it.to.Reference(it.backup)
 	p.rt.Log.Warn().Str("reason", p.force.reason).
-		Msgf("replacing %s, which holds %s", p.report.Target, described(ctx, p.to, found))
-	return &found, nil
+		Msgf("replacing %s, which holds %s", it.report.Target, described(ctx, it.to, *it.held))
+	return nil
 }
 
 // refuse says what both images are, and how to replace the one that is there if that is really wanted.
-func (p *promotion) refuse(ctx context.Context, found registry.Manifest) error {
-	there, here := described(ctx, p.to, found), described(ctx, p.from, p.image)
+func (p *promotion) refuse(ctx context.Context, it *item) error {
+	there, here := described(ctx, it.to, *it.held), described(ctx, it.from, it.image)
 	if p.force.only != "" {
-		return p.refusal(found, "promoting to %q: FORCE_REPLACES names %q, and the tag holds another image, %s; not replaced by %s",
-			p.report.Target, p.force.only, there, here)
+		return it.refusal(p.set, "promoting to %q: FORCE_REPLACES names %q, and the tag holds another image, %s; not replaced by %s",
+			it.report.Target, p.force.only, there, here)
 	}
-	return p.refusal(found, "promoting to %q: the tag holds another image, %s; not replaced by %s", p.report.Target, there, here)
+	return it.refusal(p.set, "promoting to %q: the tag holds another image, %s; not replaced by %s", it.report.Target, there, here)
 }
 
-func (p *promotion) refusal(found registry.Manifest, format string, args ...any) error {
-	return fault.WithHint(fault.At(p.to.Side(), fault.New(fault.Refused, format, args...)), fmt.Sprintf(
-		"give this image another version (RELEASE_VERSION), or to replace exactly that one set FORCE_REPLACES=%s", found.Digest))
+func (it *item) refusal(set bool, format string, args ...any) error {
+	hint := "give this image another version (RELEASE_VERSION), or to replace exactly that one set FORCE_REPLACES=%s"
+	if set {
+		hint = "give this image another version (=VERSION behind it), or to replace exactly that one promote it alone, with FORCE_REPLACES=%s"
+	}
+	return fault.WithHint(fault.At(it.to.Side(), fault.New(fault.Refused, format, args...)), fmt.Sprintf(hint, it.held.Digest))
 }
 
 // described returns an image's digest with its revision and date. What cannot be read is said to be unknown: it must not

@@ -1,15 +1,16 @@
-// Package promote is the step that copies one image from the source registry to the target registry, by its digest and
-// with all its platforms, and never over another image unless that is asked for.
+// Package promote is the step that copies images from the source registry to the target registry, by their digests and
+// with all their platforms, and never over another image unless that is asked for.
+//
+// A run goes through its phases one after the other, each for all images of the set before the next begins: resolve and
+// decide, gates, copy, record, back up, tags, check. Nothing that can be found out by reading is found out after the
+// first write, and no tag moves before all that any of the tags leads to is there.
 package promote
 
 import (
 	"context"
 	_ "embed"
-	"fmt"
+	"errors"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-
-	"dockline/pkg/fault"
 	"dockline/pkg/image"
 	"dockline/pkg/registry"
 	"dockline/pkg/step"
@@ -22,7 +23,7 @@ var source string
 func Program() step.Program {
 	return step.Program{
 		Name: "promote",
-		Summary: "Copies an image, by digest and with all its platforms, from the testing registry to the production " +
+		Summary: "Copies an image or a set of them, by digest and with all platforms, from the testing registry to the production " +
 			"registry, and never replaces another image there unless told to.",
 		Step:    &Config{},
 		Source:  source,
@@ -38,9 +39,10 @@ const (
 	Copied Promotion = "copied" // the tag was absent, and holds the image now
 	Same   Promotion = "same"   // the tag held the image already; nothing was written
 	Forced Promotion = "forced" // the tag held another image, which is kept under a backup tag
+	Mixed  Promotion = "mixed"  // a set's: not the same for all of its images
 )
 
-// Run implements step.Step: resolve, decide, copy, back up, put the tag, check.
+// Run implements step.Step.
 func (c *Config) Run(ctx context.Context, rt *step.Runtime) (step.Outcome, error) {
 	p, err := c.open(rt)
 	if err != nil {
@@ -48,68 +50,52 @@ func (c *Config) Run(ctx context.Context, rt *step.Runtime) (step.Outcome, error
 	}
 	defer p.close()
 	err = p.run(ctx)
-	outcome := step.Outcome{Report: p.report}
+	p.summarize(rt.Stdout, err)
+	outcome := step.Outcome{Report: p.report()}
 	if err == nil {
-		p.summarize(rt.Stdout)
-		outcome.Results = []step.Result{
-			{Name: "DESTINATION_DIGEST", Value: p.image.Digest.String()},
-			{Name: "PROMOTION", Value: string(p.report.Promotion)},
-			{Name: "PROMOTED_IMAGE", Value: p.name}, // which the steps that follow take as IMAGE
-		}
+		outcome.Results = p.results()
 	}
 	return outcome, err
 }
 
 // promotion is one run.
 type promotion struct {
-	rt       *step.Runtime
-	from, to *registry.Repository
-	wanted   string // in the source: the version, or DIGEST
-	tag      string // in the target
-	name     string // CODE/NAME:VERSION in the target
-	force    force
-	close    func()
-
-	image  registry.Manifest // once resolved
-	report report
+	config *Config
+	rt     *step.Runtime
+	force  force
+	items  []*item // in the order in which they were given
+	set    bool    // IMAGES or IMAGES_FILE, be it of one image
+	close  func()
 }
 
 // open makes a run of the configuration, without connecting.
 func (c *Config) open(rt *step.Runtime) (*promotion, error) {
-	name, err := image.Parse(c.Image)
-	if err != nil {
-		return nil, step.Problem("IMAGE: %w", err)
-	}
-	from, err := c.side(rt, c.Source, "source registry")
+	orders, err := c.orders()
 	if err != nil {
 		return nil, err
 	}
-	to, err := c.side(rt, c.Target, "target registry")
+	source, err := c.side(rt, c.Source, "source registry")
+	if err != nil {
+		return nil, err
+	}
+	target, err := c.side(rt, c.Target, "target registry")
 	if err != nil {
 		return nil, err
 	}
 	p := &promotion{
+		config: c,
 		rt:     rt,
-		from:   from.Repository(name.Name),
-		to:     to.Repository(name.Name),
-		wanted: name.Version,
-		tag:    name.Version,
 		force:  force{any: c.Force, only: c.ForceReplaces, reason: c.ForceReason, backup: image.Template(c.BackupTag)},
-		close:  func() { from.Close(); to.Close() },
+		set:    c.Image == "",
+		close:  func() { source.Close(); target.Close() },
 	}
-	if c.ReleaseVersion != "" {
-		p.tag = c.ReleaseVersion
+	var problems []error
+	for _, one := range orders {
+		it, err := newItem(one, source, target)
+		problems = append(problems, err)
+		p.items = append(p.items, it)
 	}
-	p.name = name.Name + ":" + p.tag
-	if p.from.Same(p.to) && name.Version == p.tag {
-		return nil, step.Problem("SOURCE_REGISTRY and TARGET_REGISTRY are the same, %q: "+
-			"an image is promoted to another registry or, with RELEASE_VERSION, to another version", p.to.Reference(p.tag))
-	}
-	if c.Digest != "" {
-		p.wanted = c.Digest
-	}
-	p.report.Source, p.report.Target = p.from.Reference(p.wanted), p.to.Reference(p.tag)
-	return p, nil
+	return p, errors.Join(problems...)
 }
 
 func (c *Config) side(rt *step.Runtime, settings step.Registry, name string) (*registry.Registry, error) {
@@ -121,98 +107,64 @@ func (c *Config) side(rt *step.Runtime, settings step.Registry, name string) (*r
 	return registry.Open(config)
 }
 
+// run goes through the phases.
 func (p *promotion) run(ctx context.Context) error {
-	var err error
-	if p.image, err = p.from.Resolve(ctx, p.wanted); err != nil {
+	if err := each(ctx, p.items, parallelLookups, p.resolve); err != nil {
 		return err
 	}
-	p.report.Digest = p.image.Digest.String()
-	p.rt.Log.Info().Str("digest", p.report.Digest).Int("platforms", max(1, len(p.image.Children()))).
-		Msgf("promoting %s to %s", p.report.Source, p.report.Target)
-	held, err := p.decide(ctx)
-	if err != nil {
+	if err := each(ctx, p.items, parallelLookups, p.gates); err != nil {
 		return err
 	}
-	if p.report.Promotion == Same {
-		p.rt.Log.Info().Msgf("%s holds this very image already: nothing to write", p.report.Target)
-		return nil
-	}
-	if err := p.copy(ctx); err != nil {
+	if err := p.copy(ctx, p.items); err != nil {
 		return err
 	}
-	if err := p.backUp(ctx, held); err != nil {
+	if err := each(ctx, p.items, parallelLookups, p.record); err != nil {
 		return err
 	}
-	if err := p.putTag(ctx, held); err != nil {
+	if err := each(ctx, p.with(Forced), parallelLookups, p.backUp); err != nil {
 		return err
 	}
-	return p.check(ctx)
+	moving := p.with(Copied, Forced)
+	if err := p.tags(ctx, moving); err != nil {
+		return err
+	}
+	return each(ctx, moving, parallelLookups, p.check)
 }
 
-// putTag has the release tag hold the image, unless the tag has changed since it was decided about: between this look
-// and the write lies one request, which is as near as the distribution specification, without a conditional PUT, lets
-// one come.
-func (p *promotion) putTag(ctx context.Context, held *registry.Manifest) error {
-	now, present, err := p.to.Lookup(ctx, p.tag)
-	switch {
-	case err != nil:
-		return err
-	case present && now.Digest == p.image.Digest:
-		return nil // another run was faster
-	case present && (held == nil || now.Digest != held.Digest):
-		return p.lostRace(now.Digest, "meanwhile")
+// with returns the items of these promotions.
+func (p *promotion) with(promotions ...Promotion) []*item {
+	var some []*item
+	for _, it := range p.items {
+		for _, one := range promotions {
+			if it.promotion() == one {
+				some = append(some, it)
+			}
+		}
 	}
-	err = p.to.Put(ctx, p.image, p.tag)
-	if err == nil {
-		return nil
-	}
-	if ctx.Err() != nil {
-		return err
-	}
-	return p.refusedToOverwrite(ctx, held, err)
+	return some
 }
 
-// refusedToOverwrite finds out what an error of the tag's PUT means: done all the same (its answer was lost), refused
-// by a registry whose tags are immutable or protected, or what it says.
-func (p *promotion) refusedToOverwrite(ctx context.Context, held *registry.Manifest, cause error) error {
-	now, present, err := p.to.Lookup(ctx, p.tag)
-	if err != nil {
-		return cause
+// results returns what is handed on. A set's digests and images have no room in Tekton's results, and no single step
+// takes them: the report has them.
+func (p *promotion) results() []step.Result {
+	if p.set {
+		return []step.Result{{Name: "PROMOTION", Value: string(p.outcome())}}
 	}
-	switch {
-	case present && now.Digest == p.image.Digest:
-		return nil
-	case !present || !registry.RefusesTag(cause):
-		return cause
-	case held == nil:
-		return p.lostRace(now.Digest, "meanwhile")
-	}
-	return &fault.Error{
-		Kind: fault.Refused, Side: p.to.Side(),
-		Hint: "tags are immutable or protected there: lift that for this tag, or promote it as another RELEASE_VERSION",
-		Err: fmt.Errorf(
-			"replacing %q: the registry refuses to overwrite the tag, which still holds %q; that image is also kept as %q: %w",
-			p.report.Target, now.Digest, p.report.Backup, cause),
+	only := p.items[0]
+	return []step.Result{
+		{Name: "DESTINATION_DIGEST", Value: only.image.Digest.String()},
+		{Name: "PROMOTION", Value: string(only.promotion())},
+		{Name: "PROMOTED_IMAGE", Value: only.name()}, // which the steps that follow take as IMAGE
 	}
 }
 
-// check reads the tag back: the registry has the last word on what it holds.
-func (p *promotion) check(ctx context.Context) error {
-	now, present, err := p.to.Lookup(ctx, p.tag)
-	switch {
-	case err != nil:
-		return fmt.Errorf("checking the tag after it was written: %w", err)
-	case !present:
-		return fault.At(p.to.Side(), fault.New(fault.Refused,
-			"checking %q after it was written: the tag is gone, somebody removed it at the same time", p.report.Target))
-	case now.Digest != p.image.Digest:
-		return p.lostRace(now.Digest, "right after it was written here")
+// outcome returns the promotion that all items have, or Mixed.
+func (p *promotion) outcome() Promotion {
+	all := p.items[0].promotion()
+	for _, it := range p.items {
+		if it.promotion() != all {
+			return Mixed
+		}
 	}
-	return nil
-}
-
-func (p *promotion) lostRace(now v1.Hash, when string) error {
-	return fault.WithHint(fault.At(p.to.Side(), fault.New(fault.Refused,
-		"promoting to %q: somebody else wrote the tag %s, it holds %q, not %q", p.report.Target, when, now, p.image.Digest)),
-		"find out who else promotes this version, then start this step again: it decides anew")
+	return all
 }

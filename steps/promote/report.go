@@ -1,17 +1,15 @@
 package promote
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"text/tabwriter"
-	"time"
 
-	"dockline/pkg/registry"
+	"dockline/pkg/step"
 )
 
-// report is the run's details in REPORT_FILE.
-type report struct {
+// imageReport is what REPORT_FILE says of one image.
+type imageReport struct {
 	Source    string    `json:"source"`
 	Target    string    `json:"target"`
 	Digest    string    `json:"digest,omitempty"`
@@ -23,77 +21,65 @@ type report struct {
 	Present   int       `json:"present"` // in the target already
 	Mounted   int       `json:"mounted"` // taken over inside the registry
 	Bytes     int64     `json:"bytes"`   // sent
+	Error     string    `json:"error,omitempty"`
 }
 
-// progressEvery is how often a copy that goes on is told about.
-const progressEvery = 5 * time.Second
+// setReport is what REPORT_FILE says of a set.
+type setReport struct {
+	Promotion Promotion      `json:"promotion,omitempty"` // of all, or "mixed"
+	Images    []*imageReport `json:"images"`              // in the order in which they were given
+}
 
-// copy brings the image into the target by its digest, telling how it goes.
-func (p *promotion) copy(ctx context.Context) error {
-	end := p.rt.Section("copy", "Copying "+p.image.Digest.String())
-	defer end()
-	started, told := time.Now(), time.Now()
-	running := map[string]registry.Progress{}
-	var sent int64
-	copied, err := registry.Copy(ctx, p.from, p.image.Digest, p.to, func(one registry.Progress) {
-		digest := one.Blob.Digest.String()
-		switch one.State {
-		case registry.Running:
-			running[digest] = one
-		default:
-			delete(running, digest)
-			if one.State == registry.Sent {
-				sent += one.Blob.Size
-			}
-			p.rt.Log.Debug().Str("blob", digest).Str("size", size(one.Blob.Size)).Msg(string(one.State))
-		}
-		if time.Since(told) < progressEvery {
-			return
-		}
-		told = time.Now()
-		done, total := sent, sent
-		for _, other := range running {
-			done, total = done+other.Done, total+other.Blob.Size
-		}
-		p.rt.Log.Info().Str("for", time.Since(started).Round(time.Second).String()).
-			Msgf("copying: %s of %s sent, %d layers under way", size(done), size(total), len(running))
-	})
-	p.report.Blobs, p.report.Present, p.report.Mounted, p.report.Bytes = copied.Blobs, copied.Present, copied.Mounted, copied.Bytes
-	if err != nil {
-		return err
+// report returns the run's details for REPORT_FILE.
+func (p *promotion) report() any {
+	if !p.set {
+		return p.items[0].report
 	}
-	p.rt.Log.Info().Str("took", time.Since(started).Round(time.Millisecond).String()).
-		Msgf("copied %d manifests and %d blobs: %s sent, %d blobs there already, %d mounted",
-			copied.Manifests, copied.Blobs, size(copied.Bytes), copied.Present, copied.Mounted)
-	return nil
+	set := setReport{Promotion: p.outcome()}
+	for _, it := range p.items {
+		set.Images = append(set.Images, &it.report)
+	}
+	return set
 }
 
-// summarize prints what a person wants to know in the end.
-func (p *promotion) summarize(to io.Writer) {
+// summarize prints what a person wants to know in the end: of one image when it was promoted, of a set always, since
+// the last line cannot tell how far each of its images came.
+func (p *promotion) summarize(to io.Writer, failure error) {
+	switch {
+	case p.set:
+		p.summarizeSet(to)
+	case failure == nil:
+		p.items[0].summarize(to)
+	}
+}
+
+func (it *item) summarize(to io.Writer) {
 	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	row := func(name, value string) {
 		if value != "" {
 			fmt.Fprintf(table, "%s\t%s\n", name, value)
 		}
 	}
-	row("promotion", string(p.report.Promotion))
-	row("from", p.report.Source)
-	row("to", p.report.Target)
-	row("digest", p.report.Digest)
-	row("replaced", p.report.Replaced)
-	row("kept as", p.report.Backup)
-	row("reason", p.report.Reason)
+	row("promotion", string(it.report.Promotion))
+	row("from", it.report.Source)
+	row("to", it.report.Target)
+	row("digest", it.report.Digest)
+	row("replaced", it.report.Replaced)
+	row("kept as", it.report.Backup)
+	row("reason", it.report.Reason)
 	_ = table.Flush()
 }
 
-// size returns bytes for people, in powers of 1000 as registries' pages do.
-func size(bytes int64) string {
-	if bytes < 1000 {
-		return fmt.Sprintf("%d B", bytes)
+func (p *promotion) summarizeSet(to io.Writer) {
+	table := step.NewTable(to)
+	table.Row("IMAGE", "PROMOTION", "DIGEST", "SENT", "BLOBS", "PRESENT", "MOUNTED")
+	for _, it := range p.items {
+		promotion := string(it.promotion())
+		if it.err != nil {
+			promotion = "failed"
+		}
+		table.Row(it.name(), promotion, it.report.Digest, size(it.report.Bytes),
+			fmt.Sprint(it.report.Blobs), fmt.Sprint(it.report.Present), fmt.Sprint(it.report.Mounted))
 	}
-	value, unit := float64(bytes)/1000, 0
-	for value >= 1000 && unit < 3 {
-		value, unit = value/1000, unit+1
-	}
-	return fmt.Sprintf("%.1f %cB", value, "kMGT"[unit])
+	table.Flush()
 }

@@ -1,0 +1,31 @@
+package promote
+
+import (
+	"context"
+	"fmt"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dockline/pkg/fault"
+)
+
+// check reads the tag back: the registry has the last word on what it holds.
+func (p *promotion) check(ctx context.Context, it *item) error {
+	now, present, err := it.to.Lookup(ctx, it.tag)
+	switch {
+	case err != nil:
+		return fmt.Errorf("checking the tag after it was written: %w", err)
+	case !present:
+		return fault.At(it.to.Side(), fault.New(fault.Refused,
+			"checking %q after it was written: the tag is gone, somebody removed it at the same time", it.report.Target))
+	case now.Digest != it.image.Digest:
+		return it.lostRace(now.Digest, "right after it was written here")
+	}
+	return nil
+}
+
+func (it *item) lostRace(now v1.Hash, when string) error {
+	return fault.WithHint(fault.At(it.to.Side(), fault.New(fault.Refused,
+		"promoting to %q: somebody else wrote the tag %s, it holds %q, not %q", it.report.Target, when, now, it.image.Digest)),
+		"find out who else promotes this version, then start this step again: it decides anew")
+}

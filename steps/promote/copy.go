@@ -1,0 +1,100 @@
+package promote
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"dockline/pkg/registry"
+)
+
+// copy brings the images into the target by their digests, telling how it goes.
+func (p *promotion) copy(ctx context.Context, items []*item) error {
+	for _, it := range p.with(Same) {
+		p.rt.Log.Info().Msgf("%s holds this very image already: nothing to write", it.report.Target)
+	}
+	missing := p.with(Copied, Forced)
+	if len(missing) == 0 {
+		return nil
+	}
+	header := "Copying " + missing[0].image.Digest.String()
+	if p.set {
+		header = fmt.Sprintf("Copying %d of %d images", len(missing), len(items))
+	}
+	end := p.rt.Section("copy", header)
+	defer end()
+	now := time.Now()
+	meter := &meter{log: p.rt.Log, started: now, told: now, running: map[string]registry.Progress{}}
+	return each(ctx, missing, parallelCopies, func(ctx context.Context, it *item) error { return p.copyOne(ctx, it, meter) })
+}
+
+func (p *promotion) copyOne(ctx context.Context, it *item, meter *meter) error {
+	started := time.Now()
+	copied, err := registry.Copy(ctx, it.from, it.image.Digest, it.to, func(one registry.Progress) { meter.report(it, one) })
+	it.report.Blobs, it.report.Present, it.report.Mounted, it.report.Bytes = copied.Blobs, copied.Present, copied.Mounted, copied.Bytes
+	if err != nil {
+		return err
+	}
+	say := p.rt.Log.Info().Str("took", time.Since(started).Round(time.Millisecond).String())
+	if p.set {
+		say = say.Str("image", it.name())
+	}
+	say.Msgf("copied %d manifests and %d blobs: %s sent, %d blobs there already, %d mounted",
+		copied.Manifests, copied.Blobs, size(copied.Bytes), copied.Present, copied.Mounted)
+	return nil
+}
+
+// progressEvery is how often a copy that goes on is told about.
+const progressEvery = 5 * time.Second
+
+// meter tells how far the copies of a run are, all together.
+type meter struct {
+	log     zerolog.Logger
+	started time.Time
+
+	mu      sync.Mutex
+	told    time.Time
+	running map[string]registry.Progress // by repository and digest
+	sent    int64
+}
+
+func (m *meter) report(it *item, one registry.Progress) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	blob := it.to.Reference(one.Blob.Digest.String())
+	switch one.State {
+	case registry.Running:
+		m.running[blob] = one
+	default:
+		delete(m.running, blob)
+		if one.State == registry.Sent {
+			m.sent += one.Blob.Size
+		}
+		m.log.Debug().Str("blob", one.Blob.Digest.String()).Str("size", size(one.Blob.Size)).Msg(string(one.State))
+	}
+	if time.Since(m.told) < progressEvery {
+		return
+	}
+	m.told = time.Now()
+	done, total := m.sent, m.sent
+	for _, other := range m.running {
+		done, total = done+other.Done, total+other.Blob.Size
+	}
+	m.log.Info().Str("for", time.Since(m.started).Round(time.Second).String()).
+		Msgf("copying: %s of %s sent, %d layers under way", size(done), size(total), len(m.running))
+}
+
+// size returns bytes for people, in powers of 1000 as registries' pages do.
+func size(bytes int64) string {
+	if bytes < 1000 {
+		return fmt.Sprintf("%d B", bytes)
+	}
+	value, unit := float64(bytes)/1000, 0
+	for value >= 1000 && unit < 3 {
+		value, unit = value/1000, unit+1
+	}
+	return fmt.Sprintf("%.1f %cB", value, "kMGT"[unit])
+}
