@@ -40,9 +40,10 @@ func Start(t testing.TB) *Registry { return start(t, httptest.NewServer) }
 // StartTLS starts a registry that speaks https with a certificate that no system trusts: see [Registry.CA].
 func StartTLS(t testing.TB) *Registry { return start(t, httptest.NewTLSServer) }
 
-func start(t testing.TB, serve func(http.Handler) *httptest.Server) *Registry {
+func start(t testing.TB, serve func(http.Handler) *httptest.Server, options ...registry.Option) *Registry {
 	t.Helper()
-	r := &Registry{handler: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
+	options = append(options, registry.Logger(log.New(io.Discard, "", 0)))
+	r := &Registry{handler: sayingSubject(registry.New(options...), len(options) > 1)}
 	r.server = serve(http.HandlerFunc(r.serve))
 	r.server.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that are refused on purpose
 	t.Cleanup(r.Stop)

@@ -61,13 +61,14 @@ func (r *Repository) Put(ctx context.Context, manifest Manifest, tag string) err
 	if at == "" {
 		at = manifest.Digest.String()
 	}
-	if err := r.put(ctx, manifest, at); err != nil {
+	if _, err := r.put(ctx, manifest, at); err != nil {
 		return fault.At(r.client.side, fmt.Errorf("writing %q: %w", r.Reference(at), err))
 	}
 	return nil
 }
 
-func (r *Repository) put(ctx context.Context, manifest Manifest, at string) error {
+// put returns the header of the answer: see [Repository.AttachReferrers].
+func (r *Repository) put(ctx context.Context, manifest Manifest, at string) (http.Header, error) {
 	answer, err := r.client.do(ctx, call{
 		method: http.MethodPut,
 		at:     "/v2/" + r.path + "/manifests/" + at,
@@ -76,16 +77,16 @@ func (r *Repository) put(ctx context.Context, manifest Manifest, at string) erro
 		scopes: r.scopes("pull,push"),
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if answer.StatusCode < 200 || answer.StatusCode > 299 {
-		return r.notWritten(answer)
+		return nil, r.notWritten(answer)
 	}
 	discard(answer)
 	if announced := answer.Header.Get("Docker-Content-Digest"); announced != "" && announced != manifest.Digest.String() {
-		return fault.New(fault.Wrong, "the registry stored %q, not %q", printable(announced, 80), manifest.Digest)
+		return nil, fault.New(fault.Wrong, "the registry stored %q, not %q", printable(announced, 80), manifest.Digest)
 	}
-	return nil
+	return answer.Header, nil
 }
 
 func (r *Repository) lookupOnce(ctx context.Context, tagOrDigest string) (Manifest, bool, error) {
@@ -155,6 +156,8 @@ type descriptors []v1.Descriptor
 
 const mostDescriptors = 10_000
 
+var errTooMany = fmt.Errorf("it lists more than %d", mostDescriptors)
+
 // UnmarshalJSON implements json.Unmarshaler.
 func (d *descriptors) UnmarshalJSON(raw []byte) error {
 	if raw[0] != '[' {
@@ -167,7 +170,7 @@ func (d *descriptors) UnmarshalJSON(raw []byte) error {
 	}
 	for list.More() {
 		if len(*d) == mostDescriptors {
-			return fmt.Errorf("it lists more than %d", mostDescriptors)
+			return errTooMany
 		}
 		var one v1.Descriptor
 		if err := list.Decode(&one); err != nil {

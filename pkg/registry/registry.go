@@ -60,6 +60,7 @@ type Registry struct {
 	host   string // canonical: lower case, without :443
 	prefix string // "" or "a/b"
 	client *client
+	merges turns // at fallback tags
 }
 
 // Open checks the configuration; it does not connect. Its errors are of kind fault.Configuration.
