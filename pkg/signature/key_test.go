@@ -30,7 +30,9 @@ func TestSignedByAKey(t *testing.T) {
 		problem     string // "" means that it counts
 	}
 	var rows []row
-	add := func(description string, key pair, leave func(*stage)) { rows = append(rows, row{description, key, leave, ""}) }
+	add := func(description string, key pair, leave func(*stage)) {
+		rows = append(rows, row{description, key, leave, ""})
+	}
 	refuse := func(description, problem string, leave func(*stage)) {
 		rows = append(rows, row{description, right, leave, problem})
 	}
