@@ -41,6 +41,12 @@ type Config struct {
 	// Tag under which a replaced image is kept in the target: {version} is the tag that it held, {digest8} the first
 	// eight digits of its digest. A backup tag is never moved.
 	BackupTag string `env:"BACKUP_TAG, default={version}-replaced-{digest8}"`
+	// Tags in the target that follow the newest version, separated by commas, such as `latest,{major},{major}.{minor}`.
+	// They are moved after the version's own tag and forward only, never from a newer version to an older one, nor from
+	// an image that no version's tag holds.
+	FloatingTags []string `env:"FLOATING_TAGS"`
+	// Have a pre-release, such as 1.0-rc.3, move FLOATING_TAGS too.
+	FloatingPreReleases bool `env:"FLOATING_PRERELEASES"`
 
 	patience registry.Patience // the default's zero value but in tests
 }
@@ -73,6 +79,7 @@ func (c *Config) Validate() error {
 	if c.BackupTag != "" {
 		add("BACKUP_TAG", image.Template(c.BackupTag).Check())
 	}
+	problems = append(problems, c.checkTemplates())
 	if c.Force && c.ForceReason == "" {
 		problems = append(problems, step.Problem("FORCE_REASON is missing: FORCE is set"))
 	}

@@ -13,10 +13,14 @@ type item struct {
 	wanted   string // in the source: the version, or the digest that was asked for
 	tag      string // in the target
 
-	image  registry.Manifest  // that the source holds: after the phase resolve
-	held   *registry.Manifest // that the target's tag holds, nil when it is absent: after resolve
-	backup string             // tag that is to keep held; "" unless it is replaced: after resolve
-	err    error              // of the phase that failed for it
+	image      registry.Manifest  // that the source holds: after the phase resolve
+	held       *registry.Manifest // that the target's tag holds, nil when it is absent: after resolve
+	backup     string             // tag that is to keep held; "" unless it is replaced: after resolve
+	preRelease bool               // of which FLOATING_TAGS take no notice
+	floating   []*floatingTag     // its own
+	there      bool               // another run has written the tag since then: after lookAgain
+	tried      bool               // this run has begun to write the tag
+	err        error              // of the phase that failed for it
 
 	report imageReport
 }

@@ -16,12 +16,7 @@ import (
 // through: the tag must never lead to an incomplete image, and the next run must complete the work.
 func TestKilled(t *testing.T) {
 	t.Parallel()
-	binary := filepath.Join(t.TempDir(), "promote")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "dockline/cmd/promote")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building: %v\n%s", err, output)
-	}
+	binary := built(t)
 	for _, row := range []struct {
 		description string
 		held        bool
@@ -70,18 +65,37 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// killBefore runs the program and kills it (SIGKILL) when its n-th request has come in at the target. Neither that
-// request nor a later one is answered. It returns 0 when the program ended by itself and well, else -1.
-func killBefore(t *testing.T, s *stage, n int64, binary string, variables []string) int {
+// built returns the program's file.
+func built(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "promote")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "dockline/cmd/promote")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building: %v\n%s", err, output)
+	}
+	return binary
+}
+
+// command returns the program with these variables, not started.
+func command(t *testing.T, binary string, variables map[string]string) *exec.Cmd {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), binary)
 	command.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "RESULTS_DIR=" + t.TempDir(),
 		"SOURCE_REGISTRY_INSECURE=true", "TARGET_REGISTRY_INSECURE=true",
 	}
-	for key, value := range s.with(variables...) {
+	for key, value := range variables {
 		command.Env = append(command.Env, key+"="+value)
 	}
+	return command
+}
+
+// killBefore runs the program and kills it (SIGKILL) when its n-th request has come in at the target. Neither that
+// request nor a later one is answered. It returns 0 when the program ended by itself and well, else -1.
+func killBefore(t *testing.T, s *stage, n int64, binary string, variables []string) int {
+	t.Helper()
+	command := command(t, binary, s.with(variables...))
 	started, dead := make(chan struct{}), make(chan struct{})
 	var seen atomic.Int64
 	s.target.Before(func(*http.Request) {

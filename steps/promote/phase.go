@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -12,8 +13,8 @@ import (
 )
 
 const (
-	// parallelLookups is how many images are looked up, checked, or have their tags read at a time: each is a few small
-	// requests, and what they cost is the wait for the answers.
+	// parallelLookups is how many images are looked up, checked, or have their tags read or written at a time: each is a
+	// few small requests, and what they cost is the wait for the answers.
 	parallelLookups = 16
 	// parallelCopies is how many images are copied at a time. Each has several layers under way by itself.
 	parallelCopies = 4
@@ -27,37 +28,56 @@ const (
 func each(ctx context.Context, items []*item, parallel int, do func(context.Context, *item) error) error {
 	phase, stop := context.WithCancel(ctx)
 	defer stop()
+	concurrently(items, parallel, func(it *item) {
+		if phase.Err() != nil {
+			return
+		}
+		if it.err = do(phase, it); it.err != nil && !ofOneImage(it.err) {
+			stop()
+		}
+	})
+	if ctx.Err() == nil && phase.Err() != nil {
+		for _, it := range items {
+			if errors.Is(it.err, context.Canceled) {
+				it.err = nil // it was stopped for another's sake
+			}
+		}
+	}
+	return problemsOf(ctx, items)
+}
+
+// concurrently calls do for all items, some at a time. A crash is noted on its item.
+func concurrently(items []*item, parallel int, do func(*item)) {
 	group := errgroup.Group{}
 	group.SetLimit(parallel)
 	for _, it := range items {
 		group.Go(func() error {
-			defer func() {
-				if it.err != nil && !ofOneImage(it.err) {
-					stop()
-				}
-			}()
 			defer fault.Catch(&it.err)
-			if phase.Err() == nil {
-				it.err = do(phase, it)
-			}
+			do(it)
 			return nil
 		})
 	}
 	_ = group.Wait() // the items have the errors
-	if ctx.Err() != nil {
-		return interrupted(ctx, items)
-	}
+}
+
+// problemsOf makes one error of what went wrong with the items. When ctx has ended, it is that.
+func problemsOf(ctx context.Context, items []*item) error {
 	var problems []error
 	for _, it := range items {
-		if errors.Is(it.err, context.Canceled) && phase.Err() != nil {
-			it.err = nil // it was stopped for another's sake
-		}
 		if it.err != nil {
 			it.report.Error = it.err.Error()
 			problems = append(problems, it.err)
 		}
 	}
-	return together(problems, len(items))
+	if ctx.Err() == nil {
+		return together(problems, len(items))
+	}
+	for _, err := range problems {
+		if errors.Is(err, context.Canceled) {
+			return err // which says what was broken off
+		}
+	}
+	return context.Cause(ctx)
 }
 
 // ofOneImage tells whether an error says something of its image alone.
@@ -67,16 +87,6 @@ func ofOneImage(err error) bool {
 		return true
 	}
 	return false
-}
-
-// interrupted returns the error of an item that the end of ctx broke off, or says so itself.
-func interrupted(ctx context.Context, items []*item) error {
-	for _, it := range items {
-		if it.err != nil {
-			return it.err
-		}
-	}
-	return context.Cause(ctx)
 }
 
 // together makes one error of the problems of several images: the one that ended the phase first, since it decides
@@ -100,4 +110,11 @@ func together(problems []error, images int) error {
 		err = fmt.Errorf("%w\nand %d more, which REPORT_FILE tells", err, more)
 	}
 	return err
+}
+
+// outlasting returns a context that ends some time after ctx does: for what is better brought to its end than broken off.
+func outlasting(ctx context.Context, by time.Duration) (longer context.Context, done func()) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(by, cancel) })
+	return longer, func() { stop(); cancel() }
 }

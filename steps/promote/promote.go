@@ -2,7 +2,7 @@
 // with all their platforms, and never over another image unless that is asked for.
 //
 // A run goes through its phases one after the other, each for all images of the set before the next begins: resolve and
-// decide, gates, copy, record, back up, tags, check. Nothing that can be found out by reading is found out after the
+// decide, gates, copy, record, back up, tags (which are read back). Nothing that can be found out by reading is found out after the
 // first write, and no tag moves before all that any of the tags leads to is there.
 package promote
 
@@ -95,7 +95,10 @@ func (c *Config) open(rt *step.Runtime) (*promotion, error) {
 		problems = append(problems, err)
 		p.items = append(p.items, it)
 	}
-	return p, errors.Join(problems...)
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	return p, c.floatingTags(p.items)
 }
 
 func (c *Config) side(rt *step.Runtime, settings step.Registry, name string) (*registry.Registry, error) {
@@ -112,6 +115,9 @@ func (p *promotion) run(ctx context.Context) error {
 	if err := each(ctx, p.items, parallelLookups, p.resolve); err != nil {
 		return err
 	}
+	if err := each(ctx, p.items, parallelLookups, p.decideFloating); err != nil {
+		return err
+	}
 	if err := each(ctx, p.items, parallelLookups, p.gates); err != nil {
 		return err
 	}
@@ -124,11 +130,10 @@ func (p *promotion) run(ctx context.Context) error {
 	if err := each(ctx, p.with(Forced), parallelLookups, p.backUp); err != nil {
 		return err
 	}
-	moving := p.with(Copied, Forced)
-	if err := p.tags(ctx, moving); err != nil {
+	if err := p.tags(ctx, p.with(Copied, Forced)); err != nil {
 		return err
 	}
-	return each(ctx, moving, parallelLookups, p.check)
+	return each(ctx, p.items, parallelLookups, p.moveFloating)
 }
 
 // with returns the items of these promotions.

@@ -10,18 +10,20 @@ import (
 
 // imageReport is what REPORT_FILE says of one image.
 type imageReport struct {
-	Source    string    `json:"source"`
-	Target    string    `json:"target"`
-	Digest    string    `json:"digest,omitempty"`
-	Promotion Promotion `json:"promotion,omitempty"` // what was decided; done only if the run succeeded
-	Replaced  string    `json:"replaced,omitempty"`  // digest of the image that the tag held
-	Backup    string    `json:"backup,omitempty"`    // where that is kept
-	Reason    string    `json:"reason,omitempty"`
-	Blobs     int       `json:"blobs"`   // of the image, in all
-	Present   int       `json:"present"` // in the target already
-	Mounted   int       `json:"mounted"` // taken over inside the registry
-	Bytes     int64     `json:"bytes"`   // sent
-	Error     string    `json:"error,omitempty"`
+	Source    string            `json:"source"`
+	Target    string            `json:"target"`
+	Digest    string            `json:"digest,omitempty"`
+	Promotion Promotion         `json:"promotion,omitempty"` // what was decided; done only if the run succeeded
+	Replaced  string            `json:"replaced,omitempty"`  // digest of the image that the tag held
+	Backup    string            `json:"backup,omitempty"`    // where that is kept
+	Reason    string            `json:"reason,omitempty"`
+	Floating  []*floatingReport `json:"floating,omitempty"`
+	Blobs     int               `json:"blobs"`         // of the image, in all
+	Present   int               `json:"present"`       // in the target already
+	Mounted   int               `json:"mounted"`       // taken over inside the registry
+	Bytes     int64             `json:"bytes"`         // sent
+	Tag       tagState          `json:"tag,omitempty"` // what became of it when the set could not be promoted as a whole
+	Error     string            `json:"error,omitempty"`
 }
 
 // setReport is what REPORT_FILE says of a set.

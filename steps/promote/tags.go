@@ -3,34 +3,76 @@ package promote
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"dockline/pkg/fault"
 	"dockline/pkg/registry"
 )
 
-// tags has the release tags hold the images. It is the last that a run writes.
+// finishWithin is how long a tag's write may take to its end after a signal: one that is broken off may be done by the
+// registry all the same, and later than anybody looks. A step has some four seconds in all.
+const finishWithin = 1500 * time.Millisecond
+
+// tags has the release tags hold the images: all of them, or none as far as the registry lets that be. It is the last
+// that a run writes.
 func (p *promotion) tags(ctx context.Context, items []*item) error {
-	return each(ctx, items, parallelLookups, p.putTag)
+	if err := each(ctx, items, parallelLookups, p.lookAgain); err != nil {
+		return err
+	}
+	if err := p.putTags(ctx, items); err != nil {
+		return p.putBack(ctx, items, err)
+	}
+	err := each(ctx, items, parallelLookups, p.check)
+	if err != nil && ofOneImage(err) { // somebody else wrote a tag: all or none
+		return p.putBack(ctx, items, err)
+	}
+	return err // if they cannot be read at the moment, they have been written all the same
 }
 
-// putTag has the release tag hold the image, unless the tag has changed since it was decided about: between this look
-// and the write lies one request, which is as near as the distribution specification, without a conditional PUT, lets
-// one come.
-func (p *promotion) putTag(ctx context.Context, it *item) error {
+// lookAgain refuses when a tag has changed since it was decided about: between this look and the write lie as few
+// requests as the distribution specification, without a conditional PUT, lets one come to when no tag of the set is to
+// be written before all of them were looked at.
+func (p *promotion) lookAgain(ctx context.Context, it *item) error {
 	now, present, err := it.to.Lookup(ctx, it.tag)
 	switch {
 	case err != nil:
 		return err
 	case present && now.Digest == it.image.Digest:
-		return nil // another run was faster
+		it.there = true // another run was faster
 	case present && (it.held == nil || now.Digest != it.held.Digest):
 		return it.lostRace(now.Digest, "meanwhile")
 	}
-	err = it.to.Put(ctx, it.image, it.tag)
-	if err == nil {
-		return nil
+	return nil
+}
+
+// putTags writes the tags, some at a time, until one fails or a signal comes. What was begun is brought to its end.
+func (p *promotion) putTags(ctx context.Context, items []*item) error {
+	patient, done := outlasting(ctx, finishWithin)
+	defer done()
+	var stopped atomic.Bool
+	concurrently(items, parallelLookups, func(it *item) {
+		if ctx.Err() != nil {
+			stopped.Store(true)
+		}
+		if it.there || stopped.Load() {
+			return
+		}
+		it.tried = true
+		if it.err = p.putTag(patient, it); it.err != nil {
+			stopped.Store(true)
+		}
+	})
+	err := problemsOf(ctx, items)
+	if err != nil && ctx.Err() != nil && !stopped.Load() {
+		return nil // the signal came after the last one was begun
 	}
-	if ctx.Err() != nil {
+	return err
+}
+
+func (p *promotion) putTag(ctx context.Context, it *item) error {
+	err := it.to.Put(ctx, it.image, it.tag)
+	if err == nil || ctx.Err() != nil {
 		return err
 	}
 	return p.refusedToOverwrite(ctx, it, err)
