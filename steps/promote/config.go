@@ -47,6 +47,8 @@ type Config struct {
 	FloatingTags []string `env:"FLOATING_TAGS"`
 	// Have a pre-release, such as 1.0-rc.3, move FLOATING_TAGS too.
 	FloatingPreReleases bool `env:"FLOATING_PRERELEASES"`
+	// Gates are the rules that an image must pass.
+	Gates `env:""`
 
 	patience registry.Patience // the default's zero value but in tests
 }
@@ -83,6 +85,6 @@ func (c *Config) Validate() error {
 	if c.Force && c.ForceReason == "" {
 		problems = append(problems, step.Problem("FORCE_REASON is missing: FORCE is set"))
 	}
-	problems = append(problems, c.Source.Validate("SOURCE_"), c.Target.Validate("TARGET_"))
+	problems = append(problems, c.Gates.validate(), c.Source.Validate("SOURCE_"), c.Target.Validate("TARGET_"))
 	return errors.Join(problems...)
 }
