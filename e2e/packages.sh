@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs, as root on Debian, the packages that `make e2e` needs and the machine lacks; elsewhere it names them. (The
-# container engine sees to its own: e2e/engine.)
+# container engine and the registries see to their own: e2e/engine, e2e/debian.)
 set -eu
 missing=
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }

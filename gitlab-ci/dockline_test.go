@@ -218,3 +218,47 @@ func TestTheExampleIsWhatThePageShows(t *testing.T) {
 		}
 	}
 }
+
+// TestThePageTellsWhatIsDropped: what a job sets goes in the place of the project's own default for it, without a word.
+func TestThePageTellsWhatIsDropped(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, told, found := strings.Cut(string(page), "A `default:` of the project")
+	told, _, _ = strings.Cut(told, "\n\n")
+	if !found {
+		t.Fatal("the page does not speak of defaults")
+	}
+	content, err := os.ReadFile("dockline.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, body, _ := bytes.Cut(content, []byte("\n---\n"))
+	var jobs map[string]map[string]any
+	if err := yaml.Unmarshal(body, &jobs); err != nil {
+		t.Fatal(err)
+	}
+	build := jobs["$[[ inputs.job-prefix ]]build-image"]
+	if after, set := build["after_script"].([]any); !set || len(after) > 0 {
+		t.Errorf("the build runs the after_script %v: the Dockerfile was root where that runs", build["after_script"])
+	}
+	// https://docs.gitlab.com/ci/yaml/#default
+	for _, keyword := range []string{
+		"after_script", "artifacts", "before_script", "cache", "hooks", "id_tokens", "identity", "image", "interruptible", "retry",
+		"services", "tags", "timeout",
+	} {
+		drops := false
+		for name, job := range jobs {
+			_, sets := job[keyword]
+			if sets && keyword == "after_script" && !strings.HasSuffix(name, "build-image") {
+				t.Errorf("%s drops a default after_script, and the page says that build-image alone does", name)
+			}
+			drops = drops || sets
+		}
+		if names := strings.Contains(told, "`"+keyword+"`"); names != drops {
+			t.Errorf("a default %s is dropped: %t; the page says so: %t", keyword, drops, names)
+		}
+	}
+}

@@ -47,7 +47,7 @@ func (c Cluster) Up(ctx context.Context, say func(format string, args ...any)) (
 	if err := debian.Need(ctx, map[string]string{"containerd": "containerd", "ctr": "containerd", "runc": "runc"}); err != nil {
 		return err
 	}
-	if err := c.compile(ctx, say); err != nil {
+	if err := c.Compile(ctx, say); err != nil {
 		return err
 	}
 	if err := c.Down(ctx); err != nil {

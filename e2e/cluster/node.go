@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -75,7 +74,7 @@ func (c Cluster) importImages(ctx context.Context) error {
 	for _, name := range []string{
 		"pipelines-entrypoint", "pipelines-nop", "pipelines-workingdirinit", "triggers-eventlistenersink",
 	} {
-		if programs[name], err = os.ReadFile(filepath.Join(c.Programs, name)); err != nil {
+		if programs[name], err = os.ReadFile(c.program(name)); err != nil {
 			return err
 		}
 	}

@@ -44,7 +44,7 @@ func (c Cluster) startTekton(ctx context.Context) error {
 }
 
 func (c Cluster) startPipelines(ctx context.Context) error {
-	dir, err := config(ctx, "pipelines", "github.com/tektoncd/pipeline")
+	dir, err := config(ctx, "github.com/tektoncd/pipeline")
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ spec: {steps: [{name: probe, image: probe}]}
 }
 
 func (c Cluster) startTriggers(ctx context.Context) error {
-	dir, err := config(ctx, "triggers", "github.com/tektoncd/triggers")
+	dir, err := config(ctx, "github.com/tektoncd/triggers")
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ spec:
 
 // controller starts one of Tekton's programs, as the administrator.
 func (c Cluster) controller(name string, environment []string, args ...string) error {
-	return c.start(name, environment, filepath.Join(c.Programs, name), append([]string{"-kubeconfig", c.Kubeconfig()}, args...)...)
+	return c.start(name, environment, c.program(name), append([]string{"-kubeconfig", c.Kubeconfig()}, args...)...)
 }
 
 // ready waits until the webhooks are asked about what they are for, which they see to themselves, and let an object

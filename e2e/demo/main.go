@@ -27,6 +27,12 @@ func main() {
 	}
 }
 
+// The demo's own test has it compile sooner, and tell something that is not true.
+var (
+	compile = story.Compile
+	check   func(context.Context, story.Fact) error // nil asks each fact once
+)
+
 // limit bounds the story, compiling not included.
 const limit = 10 * time.Minute
 
@@ -47,7 +53,7 @@ func run(ctx context.Context) (err error) {
 	}
 	started := time.Now()
 	fmt.Println("Compiling the steps and the servers (some minutes when it is done for the first time)")
-	if err := story.Compile(ctx, programs); err != nil {
+	if err := compile(ctx, programs); err != nil {
 		return err
 	}
 	fmt.Printf("    %.1f s\n", time.Since(started).Seconds())
@@ -64,7 +70,7 @@ func run(ctx context.Context) (err error) {
 	fmt.Printf("    %.1f s\n\n", time.Since(started).Seconds())
 
 	started = time.Now()
-	teller := &story.Teller{Out: os.Stdout}
+	teller := &story.Teller{Out: os.Stdout, Check: check}
 	if err := story.Tell(ctx, stage, story.Sandboxed{Programs: programs, Dir: sandboxes}, teller); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -28,11 +29,12 @@ var settings = []string{"VERSION=1.2.3", "REVISION=01234567890123456789012345678
 
 // TestTwoWaysOneImage builds the image three times from copies of the sources: twice by `make image`, in folders and
 // under circumstances of their own, which must give one digest; and once by the Dockerfile with the engine's own builder,
-// which must give the same files, to the byte, and the same configuration.
+// which must give the same files, to the byte, and the same configuration. What `make image` has compiled is not compiled
+// again by the Dockerfile (see gocache): it is asked for by a hash of all that goes into it, and everything is linked anew.
 func TestTwoWaysOneImage(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("left out by -short: everything is compiled from cold, which takes some minutes")
+		t.Skip("left out by -short: three images are built")
 	}
 	first, firstDigest := makeImage(t, "dockline:first", "umask 022")
 	_, secondDigest := makeImage(t, "dockline:second", "umask 077; export LC_ALL=C TZ=Asia/Tokyo HOME="+os.Getenv("HOME"))
@@ -40,7 +42,7 @@ func TestTwoWaysOneImage(t *testing.T) {
 		t.Errorf("two builds of the same sources: %s and %s", firstDigest, secondDigest)
 	}
 
-	standIns(t)
+	standIns(t, buildCache(t))
 	args := []string{
 		"build", "--network", "host", "-t", "dockline:dockerfile", "--build-arg", "GO_IMAGE=stand-in-go",
 		"--build-arg", "BUSYBOX_IMAGE=stand-in-busybox", "--build-arg", "GOPROXY=" + moduleProxy(t),
@@ -134,8 +136,31 @@ func moduleProxy(t *testing.T) (url string) {
 	return server.URL
 }
 
-// standIns makes the two base images out of what this machine has: Go's tree with make and a shell, and busybox.
-func standIns(t *testing.T) {
+// buildCache serves what Go has compiled on this machine.
+func buildCache(t *testing.T) (url string) {
+	t.Helper()
+	cache, err := exec.Command("go", "env", "GOCACHE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var served atomic.Int64
+	files := http.FileServer(http.Dir(strings.TrimSpace(string(cache))))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "-d") {
+			served.Add(1)
+		}
+		files.ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() {
+		server.Close()
+		t.Logf("%d files were taken from Go's cache", served.Load())
+	})
+	return server.URL
+}
+
+// standIns makes the two base images out of what this machine has: Go's tree with make, a shell, and what takes from
+// this machine's cache, and busybox.
+func standIns(t *testing.T, cache string) {
 	t.Helper()
 	busybox := project + "/.build/rootfs/kaniko/busybox"
 	goroot, err := exec.Command("go", "env", "GOROOT").Output()
@@ -151,6 +176,14 @@ func standIns(t *testing.T) {
 		t.Fatal(err)
 	}
 	programs["/bin/make"] = maker
+	gocache, err := compile("dockline/e2e/image/gocache")
+	if err != nil {
+		t.Fatal(err)
+	}
+	programs["/bin/gocache"] = filepath.Join(t.TempDir(), "gocache")
+	if err := os.WriteFile(programs["/bin/gocache"], gocache, 0o755); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
 	libraries, err := exec.Command("ldd", maker).Output()
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +204,7 @@ func standIns(t *testing.T) {
 		}
 	}
 	importImage(t, "stand-in-go", programs, links, map[string]string{"/usr/local/go": strings.TrimSpace(string(goroot))},
-		"ENV PATH=/usr/local/go/bin:/bin GOTOOLCHAIN=local HOME=/root")
+		"ENV PATH=/usr/local/go/bin:/bin GOTOOLCHAIN=local HOME=/root GOCACHEPROG='/bin/gocache "+cache+"'")
 }
 
 // importImage makes an image of files and folders of this machine, by their paths inside, and of links to busybox.

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -311,18 +312,22 @@ func TestAHostileBuildDumpsNoShell(t *testing.T) {
 	a := newAttack(t)
 	dump := func(a *attack) (found bool, output string) {
 		work, _ := a.project()
-		write(a.T, filepath.Join(work, "Dockerfile"), "ARG BASE\nFROM $BASE\nRUN /bin/probe dump && /bin/probe wait\n")
+		write(a.T, filepath.Join(work, "Dockerfile"), "ARG BASE\nFROM $BASE\nRUN /bin/probe dump /builds/deepsky/hello/attempt && /bin/probe wait\n")
 		environment := a.settings("dumped")
 		maps.Copy(environment, loot)
 		delete(environment, "GIT_PASSWORD")
 		environment["BUILD_ARGS"] = "BASE=" + a.base()
 		id := newJob(a.T, work, a.registry, "dumped", a.options(environment)...)
-		_, stdout, stderr := script(a.T, id, gitlabScript(environment, "clone-build-push"))
+		status, stdout, stderr := script(a.T, id, gitlabScript(environment, "clone-build-push"))
 		output = stdout + stderr
-		// Whoever tells that the shell was ended by the signal: the RUN, or, where that comes too late to be heard, the
-		// shell's own parent.
-		if !strings.Contains(output, "DUMP up to ") && !strings.Contains(output, "Quit") {
-			a.Fatalf("nothing was tried:\n%s", output)
+		// The work tree keeps what the RUN says: its output may end with the container.
+		attempt, err := os.ReadFile(filepath.Join(work, "attempt"))
+		limit := map[bool]string{false: "0", true: "[1-9][0-9]*"}[a.without]
+		if err != nil || !regexp.MustCompile("^DUMP up to "+limit+" bytes\n$").Match(attempt) {
+			a.Fatalf("the RUN says %q (%v), want a limit of %s:\n%s", attempt, err, limit, output)
+		}
+		if ended := 128 + int(syscall.SIGQUIT); status != ended {
+			a.Errorf("exit status %d of a shell that was to end by a signal, want %d:\n%s", status, ended, output)
 		}
 		dumps, err := filepath.Glob(work + "/core*")
 		if err != nil {

@@ -10,10 +10,30 @@ import (
 
 // dump has the kernel write the memory of a process above this one into a file: it looks at whose process it is, and not
 // at its capabilities. The first process of a container is out of reach, since no signal from within ends it.
-func dump() {
-	target := 0
+func dump(path string) {
+	report, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o644) //nolint:gosec // the test's
+	if err != nil {
+		fail(err)
+	}
+	target := outermost()
+	var limit unix.Rlimit
+	if err := unix.Prlimit(target, unix.RLIMIT_CORE, nil, &limit); err != nil {
+		fmt.Fprintln(report, "DUMP", err)
+	}
+	limit.Cur = limit.Max
+	if err := unix.Prlimit(target, unix.RLIMIT_CORE, &limit, nil); err != nil {
+		fmt.Fprintln(report, "DUMP", err)
+	}
+	fmt.Fprintln(report, "DUMP up to", limit.Max, "bytes")
+	if err := unix.Kill(target, unix.SIGQUIT); err != nil {
+		fmt.Fprintln(report, "DUMP", err)
+	}
+}
+
+// outermost is the ancestor of this process whose parent is the first.
+func outermost() (ancestor int) {
 	for pid := os.Getpid(); pid > 1; {
-		target = pid
+		ancestor = pid
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil {
 			fail(err)
@@ -23,17 +43,5 @@ func dump() {
 			fail(err)
 		}
 	}
-	var limit unix.Rlimit
-	if err := unix.Prlimit(target, unix.RLIMIT_CORE, nil, &limit); err != nil {
-		fmt.Println("DUMP", err)
-	}
-	limit.Cur = limit.Max
-	if err := unix.Prlimit(target, unix.RLIMIT_CORE, &limit, nil); err != nil {
-		fmt.Println("DUMP", err)
-	}
-	fmt.Println("DUMP up to", limit.Max, "bytes")
-	_ = os.Stdout.Sync()
-	if err := unix.Kill(target, unix.SIGQUIT); err != nil {
-		fmt.Println("DUMP", err)
-	}
+	return ancestor
 }

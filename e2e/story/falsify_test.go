@@ -36,22 +36,13 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// programs are the programs of the story, compiled once. The registry is another one than the demo's, which takes as long
-// to compile as all the rest.
+// programs are the programs of the story, compiled once.
 var programs = sync.OnceValues(func() (string, error) {
-	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "story-programs-")
 	if err != nil {
 		return "", err
 	}
-	root, err := moduleRoot(ctx)
-	if err != nil {
-		return "", err
-	}
-	if err := errors.Join(compileOwn(ctx, root, dir), compile(ctx, root, dir, "./e2e/story/memoryregistry")); err != nil {
-		return "", err
-	}
-	return dir, os.Rename(filepath.Join(dir, "memoryregistry"), filepath.Join(dir, "registry"))
+	return dir, CompileQuickly(context.Background(), dir)
 })
 
 // open starts a world, and a runner for its steps.

@@ -80,6 +80,9 @@ func Connect(config Config) (*Cluster, error) {
 			return &learner{RoundTripper: next, tell: config.Secret}
 		})
 	}
+	if settings.ExecProvider != nil {
+		settings.Wrap(func(next http.RoundTripper) http.RoundTripper { return passed{next} })
+	}
 	client, err := overhear(settings, warnings(config.Warn).say, rest.HTTPClientFor)
 	if err != nil {
 		return nil, fault.At(Side, fault.New(fault.Configuration, "reading the cluster's settings: %w", err))
@@ -87,7 +90,7 @@ func Connect(config Config) (*Cluster, error) {
 	watching := *client // a copy: without settings of its own it is http.DefaultClient
 	watching.CheckRedirect = checkRedirect
 	if settings.ExecProvider != nil {
-		watching.Transport = leavable{watching.Transport}
+		watching.Transport = leavable{watching.Transport, settings.ExecProvider.Command}
 	}
 	watching.Transport = once{watching.Transport}
 	cluster.watcher, err = dynamic.NewForConfigAndClient(settings, &watching)

@@ -1,7 +1,6 @@
 package cluster_test
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -14,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -270,106 +268,6 @@ echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","s
 	}
 }
 
-// withPlugin writes a kubeconfig for a server whose credential plugin is this shell script.
-func withPlugin(t *testing.T, server *httptest.Server, script string) (kubeconfig string) {
-	t.Helper()
-	dir := t.TempDir()
-	plugin, kubeconfig := filepath.Join(dir, "plugin"), filepath.Join(dir, "config")
-	ca := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
-	text := fmt.Sprintf(`{"clusters":[{"name":"c","cluster":{"server":%q,"certificate-authority-data":%q}}],
-		"users":[{"name":"u","user":{"exec":{"apiVersion":"client.authentication.k8s.io/v1","command":%q,"interactiveMode":"Never"}}}],
-		"contexts":[{"name":"x","context":{"cluster":"c","user":"u"}}],"current-context":"x"}`, server.URL, ca, plugin)
-	script = "#!/bin/sh\n" + script + `
-echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"from-the-plugin"}}'
-`
-	if err := errors.Join(os.WriteFile(plugin, []byte(script), 0o700), os.WriteFile(kubeconfig, []byte(text), 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	return kubeconfig
-}
-
-// TestATalkativePluginIsListenedTo has one whose lines are long, and which says more than a pipe holds.
-func TestATalkativePluginIsListenedTo(t *testing.T) {
-	t.Parallel()
-	server := httptest.NewTLSServer(status(404, "NotFound", "no"))
-	t.Cleanup(server.Close)
-	for _, row := range []struct {
-		name   string
-		script string
-		hears  func(text string)
-		last   string
-	}{
-		{"one long line", "printf 'renewing %1000000d\\n' 0 >&2; echo done >&2", nil, "done"},
-		{"a long line without a blank", "head -c 1000000 /dev/zero | tr '\\0' x >&2; echo >&2", nil, "says: …"},
-		{"many lines", "yes renewing | head -n 100000 >&2; echo done >&2", nil, "done"},
-		{"a listener that crashes", "yes renewing | head -n 100000 >&2", func(string) { panic("boom") }, ""},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			defer cancel()
-			heard := make(chan struct{})
-			c := connect(t, cluster.Config{Kubeconfig: withPlugin(t, server, row.script), Warn: func(text string) {
-				if len(text) > 100<<10 {
-					t.Errorf("a line of %d bytes is handed on", len(text))
-				}
-				if row.hears != nil {
-					row.hears(text)
-				}
-				if strings.HasSuffix(text, row.last) {
-					close(heard)
-				}
-			}})
-			if _, err := c.Get(ctx, things, "dev", "x"); fault.KindOf(err) != fault.NotFound {
-				t.Fatal(err)
-			}
-			if row.last == "" {
-				return
-			}
-			select {
-			case <-heard:
-			case <-ctx.Done():
-				t.Errorf("the end of what it says, %q, is not handed on", row.last)
-			}
-		})
-	}
-}
-
-// TestAPluginThatHangsIsLeft has one that waits for what never comes; it says so first.
-func TestAPluginThatHangsIsLeft(t *testing.T) {
-	t.Parallel()
-	server := httptest.NewTLSServer(status(404, "NotFound", "no"))
-	t.Cleanup(server.Close)
-	pipe := filepath.Join(t.TempDir(), "pipe")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { // the plugin goes on to its end
-		if end, err := os.OpenFile(pipe, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
-			_ = end.Close()
-		}
-	})
-	why := fault.New(fault.TimedOut, "TIMEOUT is over")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	defer cancel(nil)
-	c := connect(t, cluster.Config{
-		Kubeconfig: withPlugin(t, server, "echo waiting >&2; read never <"+pipe), Warn: func(string) { cancel(why) },
-	})
-	ended := make(chan error, 1)
-	go func() {
-		_, err := c.Get(ctx, things, "dev", "x")
-		ended <- err
-	}()
-	select {
-	case err := <-ended:
-		if fault.KindOf(err) != fault.TimedOut {
-			t.Errorf("%v (%s)", err, fault.KindOf(err))
-		}
-	case <-time.After(20 * time.Second):
-		t.Error("the call is not left")
-	}
-}
-
 // TestItsOwnPatienceIsTheOnlyOne has an API that asks for pauses, or drops connections, which client-go would obey and
 // repeat by itself, and counts the calls that arrive and the pauses that are told.
 func TestItsOwnPatienceIsTheOnlyOne(t *testing.T) {
@@ -421,56 +319,5 @@ func TestItsOwnPatienceIsTheOnlyOne(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// TestAwaitSurvivesDroppedWatches serves watches that end after each event, then are refused, then work.
-func TestAwaitSurvivesDroppedWatches(t *testing.T) {
-	t.Parallel()
-	var value, watches atomic.Int64
-	object := func() map[string]any {
-		return map[string]any{"apiVersion": "example.com/v1", "kind": "Thing",
-			"metadata": map[string]any{"name": "x", "resourceVersion": "1"}, "value": value.Add(1)}
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		if r.URL.Query().Get("watch") == "" {
-			_ = json.NewEncoder(w).Encode(object())
-			return
-		}
-		if watches.Add(1)%2 == 0 {
-			status(403, "Forbidden", "no right to watch")(w, r)
-			return
-		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"type": "MODIFIED", "object": object()})
-	}))
-	defer server.Close()
-	c := connect(t, cluster.Config{Server: server.URL, Token: "t"})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	err := c.Await(ctx, things, "dev", "x", func(u *unstructured.Unstructured) (bool, error) {
-		value, _, _ := unstructured.NestedInt64(u.Object, "value")
-		return value >= 8, nil
-	})
-	if err != nil || watches.Load() < 3 {
-		t.Errorf("%v after %d watches", err, watches.Load())
-	}
-}
-
-func TestCancellingAwait(t *testing.T) {
-	t.Parallel()
-	server := httptest.NewServer(status(500, "InternalError", "x"))
-	defer server.Close()
-	c := connect(t, cluster.Config{Server: server.URL, Token: "t"})
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := c.Get(ctx, things, "dev", "x"); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
-	}
-	why := fault.New(fault.TimedOut, "TIMEOUT is over")
-	ctx, cancel = context.WithTimeoutCause(t.Context(), 0, why)
-	defer cancel()
-	if _, err := c.Get(ctx, things, "dev", "x"); fault.KindOf(err) != fault.TimedOut {
-		t.Errorf("timed out: %v", err)
 	}
 }

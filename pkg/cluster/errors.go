@@ -28,8 +28,14 @@ func temporary(err error) bool {
 // explain gives the API's answer a kind and keeps its words.
 func (c *Cluster) explain(doing string, attempts int, err error) error {
 	kind := fault.Unexpected
-	var redirect *redirectError
+	var (
+		redirect *redirectError
+		silent   *silentPlugin
+	)
 	switch {
+	case errors.As(err, &silent):
+		return fault.At(Side, fault.WithHint(fault.New(fault.Unavailable, "%s: %w (waited %d times)", doing, err, attempts),
+			"run the plugin by itself, without a terminal: it may wait for somebody to log in"))
 	case errors.As(err, &redirect):
 		kind, err = fault.Unavailable, fmt.Errorf("connecting to %s: %w", c.server, redirect)
 	case apierrors.IsUnauthorized(err):

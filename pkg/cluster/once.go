@@ -9,8 +9,14 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 )
 
-// askedKey leads in a call's context to the time.Duration that the API's Retry-After asks for.
-type askedKey struct{}
+// callKey leads in a call's context to the *call that tells [Cluster.repeat] of it.
+type callKey struct{}
+
+// call is what client-go would keep to itself of one call.
+type call struct {
+	asked  time.Duration // what the API's Retry-After asks for
+	silent string        // credential plugin that had not answered yet when the call was left
+}
 
 // once keeps client-go from repeating by itself, below [Cluster.repeat], untold and for as long as the API likes: it
 // repeats ten times after a Retry-After of any length, and after a lost connection. (Its requests can be told not to,
@@ -25,9 +31,9 @@ func (o once) RoundTrip(request *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	asked, known := request.Context().Value(askedKey{}).(*time.Duration)
+	told, known := request.Context().Value(callKey{}).(*call)
 	if seconds, err := strconv.Atoi(answer.Header.Get("Retry-After")); known && err == nil {
-		*asked = time.Duration(seconds) * time.Second
+		told.asked = time.Duration(seconds) * time.Second
 	}
 	answer.Header.Del("Retry-After")
 	return answer, nil

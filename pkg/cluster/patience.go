@@ -53,17 +53,21 @@ func (c *Cluster) Pause(ctx context.Context, again Retry) error {
 //
 // A write whose answer was lost may be made twice that way. That is harmless, since each of ours is bound to a
 // resource version or creates an object: the second one is answered by a conflict, on which the caller reads again.
-func (c *Cluster) repeat(ctx context.Context, doing string, call func(context.Context) error) error {
+func (c *Cluster) repeat(ctx context.Context, doing string, do func(context.Context) error) error {
 	pause := c.patience.First
 	for attempt := 1; ; attempt++ {
-		var asked time.Duration
-		err := call(context.WithValue(ctx, askedKey{}, &asked))
+		var told call
+		err := do(context.WithValue(ctx, callKey{}, &told))
 		if err == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("%s: %w", doing, Ended(ctx))
 		}
+		if told.silent != "" { // then the time limit of the call is all that the error speaks of
+			err = &silentPlugin{told.silent}
+		}
+		asked := told.asked
 		if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
 			asked = max(asked, time.Duration(seconds)*time.Second)
 		}

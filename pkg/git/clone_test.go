@@ -1,7 +1,6 @@
 package git_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,30 +21,6 @@ import (
 	"dockline/pkg/fault"
 	"dockline/pkg/git"
 )
-
-// history is a repository with two commits on main, one on develop, and tags.
-type history struct {
-	root, path             string
-	first, second, develop string
-	ambiguous              string
-}
-
-func newHistory(t *testing.T) history {
-	t.Helper()
-	root := t.TempDir()
-	h := history{root: root, path: filepath.Join(root, "team", "hello.git")}
-	h.first = commit(t, h.path, "main", "First\n\nbody", gitserver.Text(map[string]string{"page": "one"}))
-	h.second = commit(t, h.path, "main", "Second", gitserver.Files{
-		"page": {Content: "two"}, "bin/run": gitserver.Executable("#!/bin/sh\n"), "link": gitserver.Link("/etc/passwd"),
-	})
-	h.develop = commit(t, h.path, "develop", "Develop", gitserver.Text(map[string]string{"page": "develop"}))
-	h.ambiguous = commit(t, h.path, "both", "Both", gitserver.Text(map[string]string{"page": "both"}))
-	tag(t, h.path, "v1.0", h.first, "")
-	tag(t, h.path, "v1.1", h.second, "Release 1.1")
-	tag(t, h.path, "both", h.first, "")
-	setReference(t, h.path, "refs/merge-requests/7/head", h.develop)
-	return h
-}
 
 func TestCloneOneCommit(t *testing.T) {
 	t.Parallel()
@@ -224,68 +198,6 @@ func TestCloneRetriesAServerError(t *testing.T) {
 	}
 }
 
-func TestCloneWithPassword(t *testing.T) {
-	t.Parallel()
-	h := newHistory(t)
-	for _, test := range []struct{ description, asked, given string }{
-		{"a user name and a password", "release", "release"},
-		{"a token alone", "oauth2", ""},
-	} {
-		t.Run(test.description, func(t *testing.T) {
-			t.Parallel()
-			const secret = "s3cr3t-of-the-release"
-			server := serve(t, gitserver.Options{Root: h.root, Username: test.asked, Password: secret}, true)
-			dir := t.TempDir()
-			_, err := git.Clone(t.Context(), git.Options{
-				URL: server.URL + "/team/hello.git", Dir: dir, CA: server.CA, KeepGitDir: true,
-				Username: test.given, Password: secret,
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if found := grep(t, dir, secret); found != "" {
-				t.Errorf("the password is in %s", found)
-			}
-		})
-	}
-}
-
-func TestCloneRedirectedElsewhereSendsNoPassword(t *testing.T) {
-	t.Parallel()
-	h := newHistory(t)
-	var seen []string
-	var lock sync.Mutex
-	note := func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			lock.Lock()
-			seen = append(seen, r.Header.Get("Authorization"))
-			lock.Unlock()
-			next.ServeHTTP(w, r)
-		})
-	}
-	elsewhere := serve(t, gitserver.Options{Root: h.root}, false, note)
-	redirect := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, elsewhere.URL+r.URL.RequestURI(), http.StatusFound)
-	}))
-	t.Cleanup(redirect.Close)
-
-	dir := t.TempDir()
-	_, err := git.Clone(t.Context(), git.Options{
-		URL: redirect.URL + "/team/hello.git", Dir: dir, Username: "release", Password: "s3cr3t",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if page := read(t, dir, "page"); page != "two" {
-		t.Errorf("page is %q, want that of the other host", page)
-	}
-	for _, header := range seen {
-		if header != "" {
-			t.Errorf("the other host was sent %q", header)
-		}
-	}
-}
-
 func TestCloneStopsWhenCancelled(t *testing.T) {
 	t.Parallel()
 	arrived := make(chan struct{})
@@ -378,86 +290,6 @@ func TestHead(t *testing.T) {
 }
 
 // Helpers.
-
-func serve(t *testing.T, o gitserver.Options, tls bool, wrap ...func(http.Handler) http.Handler) *gitserver.Server {
-	t.Helper()
-	server, err := gitserver.Start(o, tls, wrap...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
-	return server
-}
-
-func commit(t *testing.T, repo, branch, message string, files gitserver.Files) string {
-	t.Helper()
-	hash, err := gitserver.Commit(repo, branch, message, files)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return hash
-}
-
-func tag(t *testing.T, repo, name, commit, message string) {
-	t.Helper()
-	if err := gitserver.Tag(repo, name, commit, message); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func setReference(t *testing.T, path, name, hash string) {
-	t.Helper()
-	repo, err := gogit.PlainOpen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ref := plumbing.NewHashReference(plumbing.ReferenceName(name), plumbing.NewHash(hash))
-	if err := repo.Storer.SetReference(ref); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// allowHashes lets a server's clients ask for a commit by its hash, as GitLab and GitHub do.
-func allowHashes(t *testing.T, path string) {
-	t.Helper()
-	file, err := os.OpenFile(filepath.Join(path, "config"), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	if _, err := file.WriteString("[uploadpack]\n\tallowReachableSHA1InWant = true\n"); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func read(t *testing.T, parts ...string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(parts...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-// grep returns the first file below dir that holds text.
-func grep(t *testing.T, dir, text string) string {
-	t.Helper()
-	var found string
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return err
-		}
-		content, err := os.ReadFile(path)
-		if bytes.Contains(content, []byte(text)) {
-			found = path
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
-}
 
 func TestAPanicInsideGoGitIsAnError(t *testing.T) {
 	t.Parallel()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -23,14 +22,12 @@ type authority struct {
 
 	mu        sync.Mutex
 	challenge *challenge
-	tokens    map[string]*bearer // by scopes, the request's own repository first
+	tokens    map[string]bearer        // by scopes, the request's own repository first
+	asking    map[string]chan struct{} // by scopes, while a token is on its way
 }
 
-// bearer is one token, which is asked for by one request at a time: many that find it expired wait for the same new one.
 type bearer struct {
-	turn chan struct{} // holds one while somebody asks for the token
-
-	value   string // this and the next are under authority.mu
+	value   string
 	expires time.Time
 }
 
@@ -58,111 +55,109 @@ func (a *authority) header(ctx context.Context, c *client, scopes []scope) (stri
 		}
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(own.username+":"+own.password)), nil
 	}
-	value, err := a.token(ctx, c, asked, own, scopes)
+	return a.bearer(ctx, c, asked, own, scopes)
+}
+
+// bearer returns a token for the scopes: one that is there, one that somebody else has asked for at this time, or a new
+// one. Many calls start at once, and the token service is to be asked once.
+func (a *authority) bearer(
+	ctx context.Context, c *client, asked *challenge, own credentials, scopes []scope,
+) (string, error) {
+	key := scopesText(scopes, " ")
+	for {
+		a.mu.Lock()
+		known, ok := a.tokens[key]
+		if ok && time.Until(known.expires) > 0 {
+			a.mu.Unlock()
+			return "Bearer " + known.value, nil
+		}
+		other := a.asking[key]
+		if other == nil {
+			break
+		}
+		a.mu.Unlock()
+		select {
+		case <-other: // if it has failed, it is our turn to ask
+		case <-ctx.Done():
+			return "", lost(ctx, ctx.Err())
+		}
+	}
+	if a.tokens == nil {
+		a.tokens, a.asking = map[string]bearer{}, map[string]chan struct{}{}
+	}
+	answered := make(chan struct{})
+	a.asking[key] = answered
+	a.mu.Unlock()
+	var fresh bearer
+	defer func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if fresh.value != "" {
+			a.tokens[key] = fresh
+		}
+		delete(a.asking, key)
+		close(answered)
+	}()
+	fresh, err := a.exchange(ctx, c, asked, own, scopes)
 	if err != nil {
 		return "", err
 	}
-	return "Bearer " + value, nil
+	return "Bearer " + fresh.value, nil
 }
 
-// learn takes in an answer 401 to a request with that Authorization, and tells whether the request is worth repeating
-// with another one. A token that has been renewed since the request was sent stays.
-func (a *authority) learn(answer http.Header, sent string, scopes []scope) bool {
-	found := usable(answer)
+// learn takes in an answer 401, and tells whether the request is worth repeating with another header.
+func (a *authority) learn(answer *http.Response, scopes []scope) bool {
+	found := usable(answer.Header)
 	if found == nil || len(scopes) == 0 {
 		return false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.challenge = found
-	if known := a.tokens[scopesText(scopes, " ")]; known != nil && sent == "Bearer "+known.value {
-		known.expires = time.Time{}
+	// Many calls may have used a token that has run out: the first one's new token is not to be thrown away by the others.
+	key := scopesText(scopes, " ")
+	if answer.Request.Header.Get("Authorization") == "Bearer "+a.tokens[key].value {
+		delete(a.tokens, key)
 	}
 	return found.scheme == "bearer" || !a.keyring.find(scopes[0].repository).anonymous()
 }
 
-// token returns the token for the scopes: the one that is known, while it lasts, else a new one.
-func (a *authority) token(
-	ctx context.Context, c *client, asked *challenge, own credentials, scopes []scope,
-) (string, error) {
-	known, value := a.known(scopes)
-	if value != "" {
-		return value, nil
-	}
-	select {
-	case known.turn <- struct{}{}:
-		defer func() { <-known.turn }()
-	case <-ctx.Done():
-		return "", fmt.Errorf("logging in to %q: %w", a.host, ctx.Err())
-	}
-	if _, value := a.known(scopes); value != "" { // another request has got it meanwhile
-		return value, nil
-	}
-	fresh, life, err := a.exchange(ctx, c, asked, own, scopes)
-	if err != nil {
-		return "", err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	known.value, known.expires = fresh, life
-	return fresh, nil
-}
-
-// known returns the place of the token for the scopes, and its value unless there is none or it has expired.
-func (a *authority) known(scopes []scope) (*bearer, string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	key := scopesText(scopes, " ")
-	known := a.tokens[key]
-	if known == nil {
-		known = &bearer{turn: make(chan struct{}, 1)}
-		if a.tokens == nil {
-			a.tokens = map[string]*bearer{}
-		}
-		a.tokens[key] = known
-	}
-	if !time.Now().Before(known.expires) {
-		return known, ""
-	}
-	return known, known.value
-}
-
-// exchange gets a token from the token service, and until when to use it. It goes there with the registry's credentials, since the protocol has it
+// exchange gets a token from the token service. It goes there with the registry's credentials, since the protocol has it
 // so, but never over plain http when the registry itself is spoken to in https.
 func (a *authority) exchange(
 	ctx context.Context, c *client, asked *challenge, own credentials, scopes []scope,
-) (token string, expires time.Time, err error) {
+) (bearer, error) {
 	realm, err := url.Parse(asked.params["realm"])
 	if err != nil || realm.Host == "" {
-		return "", time.Time{}, fault.New(fault.Denied, "logging in to %q: its token service has no usable address", a.host)
+		return bearer{}, fault.New(fault.Denied, "logging in to %q: its token service has no usable address", a.host)
 	}
-	if realm.Scheme != "https" && (realm.Scheme != "http" || !c.plain.Load()) {
-		return "", time.Time{}, fault.New(fault.Denied,
+	if realm.Scheme != "https" && (realm.Scheme != "http" || spoken(c.spoken.Load()) != plain) {
+		return bearer{}, fault.New(fault.Denied,
 			"logging in to %q: its token service %q is not spoken to in https, and would get the password in the clear",
 			a.host, realm.Scheme+"://"+realm.Host)
 	}
 	request, err := tokenRequest(ctx, realm, asked.params["service"], own, scopes)
 	if err != nil {
-		return "", time.Time{}, fault.New(fault.Unexpected, "logging in to %q: %w", a.host, err)
+		return bearer{}, fault.New(fault.Unexpected, "logging in to %q: %w", a.host, err)
 	}
 	request.Header.Set("User-Agent", c.agent)
 	asking := time.Now()
-	answer, err := c.exchange(request)
+	answer, err := c.exchange(request, false)
 	if err != nil {
-		return "", time.Time{}, loginError(realm.Host, err)
+		return bearer{}, loginError(realm.Host, err)
 	}
 	if isRedirect(answer.StatusCode) {
 		discard(answer)
-		return "", time.Time{}, fault.WithHint(loginError(realm.Host, notARegistry("it redirects, and no password is taken elsewhere")),
+		return bearer{}, fault.WithHint(loginError(realm.Host, notARegistry("it redirects, and no password is taken elsewhere")),
 			"a log-in page or a proxy may stand before the token service: ask for its address at the registry")
 	}
 	if answer.StatusCode != http.StatusOK {
-		return "", time.Time{}, loginError(realm.Host, failure(answer))
+		return bearer{}, loginError(realm.Host, failure(answer))
 	}
 	body, err := io.ReadAll(io.LimitReader(whole(answer), 1<<20))
 	discard(answer)
 	if err != nil {
-		return "", time.Time{}, loginError(realm.Host, err)
+		return bearer{}, loginError(realm.Host, err)
 	}
 	var content struct {
 		Token       string `json:"token"`
@@ -170,7 +165,7 @@ func (a *authority) exchange(
 		ExpiresIn   int    `json:"expires_in"`
 	}
 	if err := json.Unmarshal(body, &content); err != nil || content.Token+content.AccessToken == "" {
-		return "", time.Time{}, fault.New(fault.Unavailable, "logging in at %q: its answer holds no token", realm.Host)
+		return bearer{}, fault.New(fault.Unavailable, "logging in at %q: its answer holds no token", realm.Host)
 	}
 	if content.Token == "" {
 		content.Token = content.AccessToken
@@ -184,7 +179,7 @@ func (a *authority) exchange(
 	// A token is renewed when a fifth of its time is left. Its time is counted by our own clock, from before it was made:
 	// issued_at is of another one.
 	life := time.Duration(min(content.ExpiresIn, longestToken)) * time.Second
-	return content.Token, asking.Add(life * 4 / 5), nil
+	return bearer{value: content.Token, expires: asking.Add(life * 4 / 5)}, nil
 }
 
 // longestToken is the longest time that a token is trusted for, in seconds: a day. What says more may be an overflow.

@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -51,6 +52,13 @@ func (r *Repository) hasBlob(ctx context.Context, blob v1.Descriptor) (bool, err
 		return false, nil
 	}
 	return false, r.blobError(blob, r.explain(failure(answer)))
+}
+
+// unknown tells whether the registry says that it does not know the repository (NAME_UNKNOWN).
+func (r *Repository) unknown(ctx context.Context) bool {
+	_, err := r.page(ctx, "/v2/"+r.path+"/tags/list?n=1", "application/json")
+	status, ok := errors.AsType[*StatusError](err)
+	return ok && status.absent() && slices.Contains(status.Codes, "NAME_UNKNOWN")
 }
 
 func (r *Repository) blobPath(blob v1.Descriptor) string {
@@ -149,9 +157,16 @@ func (e *expected) check(read []byte, err error) (int, error) {
 	return len(read), err
 }
 
+// largestShared is the largest blob that is read over a connection shared with other calls: one larger gains from a line
+// of its own more than it costs to open.
+const largestShared = 1 << 20
+
 // open starts reading at b.done, one attempt.
 func (b *blobReader) open() error {
-	request := call{method: http.MethodGet, at: b.from.blobPath(b.blob), scopes: b.from.scopes("pull"), elsewhere: true}
+	request := call{
+		method: http.MethodGet, at: b.from.blobPath(b.blob), scopes: b.from.scopes("pull"), elsewhere: true,
+		bulk: b.blob.Size > largestShared,
+	}
 	if b.done > 0 {
 		request.header = map[string]string{"Range": fmt.Sprintf("bytes=%d-%d", b.done, b.blob.Size-1)}
 	}

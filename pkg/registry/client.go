@@ -3,12 +3,11 @@ package registry
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
-	"sync"
 	"sync/atomic"
+	"time"
 
 	"dockline/pkg/fault"
 )
@@ -16,16 +15,14 @@ import (
 // client makes the calls to one registry: authorized, watched for silence, and repeated while that can help.
 type client struct {
 	host, side, agent string
-	insecure          bool
+	writes            bool
 	patience          Patience
 	retrying          func(Retry)
 	onSecret          func(string)
-	transport         *http.Transport
+	transports        transports
 	auth              *authority
-
-	probe  sync.Mutex
-	probed bool
-	plain  atomic.Bool // plain http is spoken: found out once, and only when insecure
+	throttle          *throttle
+	spoken            atomic.Int32 // a spoken, found out by the first call where plain http is allowed
 }
 
 // call is one request of the protocol.
@@ -39,6 +36,8 @@ type call struct {
 	scopes []scope
 	// elsewhere lets a redirect lead to another host, without credentials: right for blobs, whose content is hashed.
 	elsewhere bool
+	// bulk has the call carried by a connection of its own.
+	bulk bool
 }
 
 // do makes the call, again and again while its answer is a transient status or there is none. The caller closes the
@@ -84,20 +83,12 @@ func (c *client) repeat(ctx context.Context, attempt func() error) error {
 // is 401 and another Authorization can be given. Only the registry's own host may say which: the credentials go to the
 // token service that it names.
 func (c *client) once(ctx context.Context, request call) (*http.Response, error) {
-	at, err := c.locate(ctx, request.at)
-	if err != nil {
-		return nil, err
-	}
 	for renewed := false; ; renewed = true {
-		header, err := c.auth.header(ctx, c, request.scopes)
-		if err != nil {
-			return nil, err
-		}
-		answer, err := c.follow(ctx, request, at, header)
+		answer, err := c.try(ctx, request)
 		if err != nil || renewed || answer.StatusCode != http.StatusUnauthorized || canonicalHost(answer.Request.URL.Host) != c.host {
 			return answer, err
 		}
-		if !c.auth.learn(answer.Header, header, request.scopes) {
+		if !c.auth.learn(answer, request.scopes) {
 			return answer, nil
 		}
 		if request.stream != nil {
@@ -105,6 +96,23 @@ func (c *client) once(ctx context.Context, request call) (*http.Response, error)
 		}
 		discard(answer)
 	}
+}
+
+// try makes the call with the Authorization that is known to be wanted.
+func (c *client) try(ctx context.Context, request call) (*http.Response, error) {
+	reading := request.method == http.MethodGet || request.method == http.MethodHead
+	if spoken(c.spoken.Load()) == unknown && reading {
+		return c.race(ctx, request)
+	}
+	at, err := c.locate(ctx, request.at)
+	if err != nil {
+		return nil, err
+	}
+	header, err := c.auth.header(ctx, c, request.scopes)
+	if err != nil {
+		return nil, err
+	}
+	return c.follow(ctx, request, at, header)
 }
 
 // staleError is a 401 to a stream, which cannot be sent a second time: worth one more attempt of the whole upload, with
@@ -147,7 +155,7 @@ func (c *client) follow(ctx context.Context, request call, at *url.URL, authoriz
 		if authorization != "" && canonicalHost(at.Host) == c.host {
 			message.Header.Set("Authorization", authorization)
 		}
-		answer, err := c.exchange(message)
+		answer, err := c.exchange(message, request.bulk)
 		if err != nil {
 			return nil, err
 		}
@@ -196,20 +204,32 @@ func (c *client) message(ctx context.Context, request call, at *url.URL) (*http.
 	return message, nil
 }
 
-// exchange sends one message and returns its answer, whose body is watched for silence as the message was.
-func (c *client) exchange(message *http.Request) (*http.Response, error) {
+// exchange sends one message and returns its answer, whose body is watched for silence as the message was. It waits for
+// its turn first, as far as the registry has asked for that.
+func (c *client) exchange(message *http.Request, bulk bool) (*http.Response, error) {
+	outer := message.Context()
+	if err := c.throttle.pause(outer); err != nil {
+		return nil, lost(outer, err)
+	}
+	if sending := message.Body != nil && bulk; !sending {
+		// A body on its way takes no lane here: it may need another call, to the same registry, to go on.
+		if err := c.throttle.lanes.enter(outer, 1, c.throttle.now); err != nil {
+			return nil, lost(outer, err)
+		}
+		defer c.throttle.lanes.leave(1)
+	}
+	sent := time.Now()
 	silence := c.patience.Silence
 	if message.Method == http.MethodPut || message.Method == http.MethodPatch {
 		silence *= uploadSilence
 	}
-	outer := message.Context()
 	guard := watch(outer, silence, c.patience.Silence)
 	message = message.WithContext(guard.ctx)
 	if message.Body != nil && message.Body != http.NoBody {
 		message.Body = &sentBody{ReadCloser: message.Body, guard: guard, pace: c.patience.pace()}
 		message.GetBody = nil // a second body would go unwatched; the call is repeated as a whole
 	}
-	answer, err := c.transport.RoundTrip(message)
+	answer, err := c.transports.of(message, bulk).RoundTrip(message)
 	if err != nil {
 		if cause := context.Cause(guard.ctx); cause != nil {
 			err = cause
@@ -217,53 +237,10 @@ func (c *client) exchange(message *http.Request) (*http.Response, error) {
 		guard.end()
 		return nil, lost(outer, err)
 	}
+	c.throttle.answered(answer, sent, c.patience)
 	guard.moved()
 	answer.Body = &receivedBody{ReadCloser: answer.Body, guard: guard, outer: outer}
 	return answer, nil
-}
-
-// scheme returns "https", or "http" where the configuration allows it and nothing else is spoken.
-func (c *client) scheme(ctx context.Context) (string, error) {
-	if !c.insecure {
-		return "https", nil
-	}
-	c.probe.Lock()
-	defer c.probe.Unlock()
-	if !c.probed {
-		// Each caller repeats: repeating here too would multiply the attempts at a registry that is gone.
-		if err := c.findScheme(ctx); err != nil {
-			return "", err
-		}
-		c.probed = true
-	}
-	if c.plain.Load() {
-		return "http", nil
-	}
-	return "https", nil
-}
-
-// findScheme tries https, then http. Nearly any answer will do: what it says is found out by the calls that follow.
-func (c *client) findScheme(ctx context.Context) error {
-	var first error
-	for _, scheme := range []string{"https", "http"} {
-		message, err := c.message(ctx, call{method: http.MethodGet}, &url.URL{Scheme: scheme, Host: c.host, Path: "/v2/"})
-		if err != nil {
-			return err
-		}
-		answer, err := c.exchange(message)
-		if err == nil {
-			discard(answer)
-			if scheme == "http" && answer.StatusCode == http.StatusBadRequest {
-				return first // what servers of https say to plain http: the connection before was lost by chance
-			}
-			c.plain.Store(scheme == "http")
-			return nil
-		}
-		if first == nil || ctx.Err() != nil || errors.Is(first, errNotTLS) {
-			first = err
-		}
-	}
-	return first
 }
 
 // discard reads the rest of a short body, so that the connection can be used again, and closes it.

@@ -321,15 +321,18 @@ func TestAStrangersChallengeIsNotAnswered(t *testing.T) {
 				server.Break("HEAD /blobs/", -1, faultyregistry.Status(404, ""))
 				_, err = registry.Copy(t.Context(), registry.FromImage(image), pushed.Digest, repository, nil)
 			}
+			server.Mend()
+			_, _, again := repository.Lookup(t.Context(), "1.0")
+			mu.Lock() // what was broken off may still be answered
+			defer mu.Unlock()
 			if err == nil || len(stranger) == 0 {
 				t.Fatalf("error %v, the other host was asked %d times", err, len(stranger))
 			}
 			if len(asked) > 0 || strings.Join(stranger, "") != "" {
 				t.Errorf("the other host got %q, and its token service %q", stranger, asked)
 			}
-			server.Mend()
-			if _, _, err := repository.Lookup(t.Context(), "1.0"); err != nil || len(asked) > 0 {
-				t.Errorf("afterwards: error %v, the other's token service got %q", err, asked)
+			if again != nil {
+				t.Errorf("afterwards: error %v", again)
 			}
 		})
 	}

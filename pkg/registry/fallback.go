@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -284,7 +283,7 @@ type UnlistedError struct {
 
 // Error tells of the tag, and why it cannot be used.
 func (e *UnlistedError) Error() string {
-	return strings.TrimSuffix(fmt.Sprintf("listing what was attached to %q at %q: %v", e.Subject, e.At, e.Err), ": <nil>")
+	return fmt.Sprintf("listing what was attached to %q at %q: %v", e.Subject, e.At, e.Err)
 }
 
 // Unwrap returns the cause.

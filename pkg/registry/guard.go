@@ -18,6 +18,7 @@ type guard struct {
 	silence time.Duration // that may pass between two movements
 	whole   time.Duration // that a short answer may take
 	hurried atomic.Bool
+	then    func() // called at the end; nil is nothing
 }
 
 func watch(ctx context.Context, silence, whole time.Duration) *guard {
@@ -50,6 +51,16 @@ func (g *guard) hurry() {
 func (g *guard) end() {
 	g.timer.Stop()
 	g.cancel(nil)
+	if g.then != nil {
+		g.then()
+	}
+}
+
+// endWith has then called when the answer's body is closed.
+func endWith(answer *http.Response, then func()) {
+	if body, ok := answer.Body.(*receivedBody); ok {
+		body.guard.then = then
+	}
 }
 
 // whole returns the body of an answer that is short by its nature: a manifest, a token, an error. It must be read within

@@ -30,8 +30,13 @@ const largestManifest = 8 << 20
 // else is an error: no permission, any other status, a redirect to another host, a body that is not a manifest or does
 // not have the digest that was asked for or announced.
 func (r *Repository) Lookup(ctx context.Context, tagOrDigest string) (found Manifest, present bool, err error) {
+	return r.lookup(ctx, tagOrDigest, largestManifest)
+}
+
+// lookup is Lookup for a manifest of at most that many bytes.
+func (r *Repository) lookup(ctx context.Context, tagOrDigest string, most int64) (found Manifest, present bool, err error) {
 	err = r.client.repeat(ctx, func() error {
-		found, present, err = r.lookupOnce(ctx, tagOrDigest)
+		found, present, err = r.lookupOnce(ctx, tagOrDigest, most)
 		return err
 	})
 	if err != nil {
@@ -42,7 +47,11 @@ func (r *Repository) Lookup(ctx context.Context, tagOrDigest string) (found Mani
 
 // Resolve is Lookup for what must be there: absence is an error of kind fault.NotFound.
 func (r *Repository) Resolve(ctx context.Context, tagOrDigest string) (Manifest, error) {
-	found, present, err := r.Lookup(ctx, tagOrDigest)
+	return r.resolve(ctx, tagOrDigest, largestManifest)
+}
+
+func (r *Repository) resolve(ctx context.Context, tagOrDigest string, most int64) (Manifest, error) {
+	found, present, err := r.lookup(ctx, tagOrDigest, most)
 	if err == nil && !present {
 		err = fault.At(r.client.side, fault.New(fault.NotFound, "resolving %q: it is not there", r.Reference(tagOrDigest)))
 	}
@@ -89,7 +98,7 @@ func (r *Repository) put(ctx context.Context, manifest Manifest, at string) (htt
 	return answer.Header, nil
 }
 
-func (r *Repository) lookupOnce(ctx context.Context, tagOrDigest string) (Manifest, bool, error) {
+func (r *Repository) lookupOnce(ctx context.Context, tagOrDigest string, most int64) (Manifest, bool, error) {
 	answer, err := r.client.once(ctx, call{
 		method: http.MethodGet,
 		at:     "/v2/" + r.path + "/manifests/" + tagOrDigest,
@@ -107,12 +116,16 @@ func (r *Repository) lookupOnce(ctx context.Context, tagOrDigest string) (Manife
 		return Manifest{}, false, r.explain(err)
 	}
 	defer answer.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(whole(answer), largestManifest+1))
+	raw, err := io.ReadAll(io.LimitReader(whole(answer), most+1))
 	if err != nil {
 		return Manifest{}, false, err
 	}
-	if len(raw) > largestManifest {
+	switch {
+	case int64(len(raw)) <= most:
+	case most == largestManifest:
 		return Manifest{}, false, notARegistry("a manifest of more than 8 MiB")
+	default:
+		return Manifest{}, false, fault.New(fault.Wrong, "the manifest has more than the %d bytes that its index says", most)
 	}
 	manifest, err := readManifest(raw, answer.Header.Get("Content-Type"))
 	if err != nil {
@@ -129,7 +142,11 @@ func (r *Repository) lookupOnce(ctx context.Context, tagOrDigest string) (Manife
 	return manifest, true, nil
 }
 
+// scopes returns the scope of a call that wants to pull, or to pull and push.
 func (r *Repository) scopes(actions string) []scope {
+	if r.client.writes {
+		actions = "pull,push"
+	}
 	return []scope{{repository: r.path, actions: actions}}
 }
 

@@ -167,6 +167,10 @@ func TestReferrersOfDoubtfulAnswers(t *testing.T) {
 		{"500 for ever", "/referrers/", faultyregistry.Status(500, ""), -1, "", fault.Unavailable, "500"},
 		{"503 twice", "/referrers/", faultyregistry.Status(503, ""), 2, "both", 0, ""},
 		{"redirect to another host", "/referrers/", faultyregistry.Redirect("http://" + elsewhere.Host() + "/login"), -1, "", fault.Unavailable, "redirects to"},
+		{"the subject itself", "/referrers/", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			digest := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
+			answering(200, string(types.OCIImageIndex), oneOf("7", `"`+digest+`"`))(w, r, next)
+		}, -1, "tagged", 0, ""},
 		{"an impossible size", "/referrers/", answering(200, string(types.OCIImageIndex), oneOf("-1", digest)), -1, "", fault.Refused, "impossible size"},
 		{"an absurd size", "/referrers/", answering(200, string(types.OCIImageIndex), oneOf("99999999999", digest)), -1, "", fault.Refused, "impossible size"},
 		{"no digest", "/referrers/", answering(200, string(types.OCIImageIndex), `{"schemaVersion":2,"manifests":[{"size":7}]}`), -1, "", fault.Refused, "no digest"},

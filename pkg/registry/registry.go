@@ -32,6 +32,8 @@ type Config struct {
 	Certificate, Key []byte
 	// Insecure accepts any certificate, and plain http where https is not spoken.
 	Insecure bool
+	// Writes says that repositories will be written to, so that the first token that is asked for is good for that too.
+	Writes bool
 	// Side names the registry in errors: "source registry". The default is "registry".
 	Side string
 	// UserAgent is sent with every request. The default is "dockline".
@@ -72,7 +74,7 @@ func Open(config Config) (*Registry, error) {
 	if err != nil {
 		return nil, fault.At(config.Side, err)
 	}
-	transport, err := newTransport(config)
+	transports, err := newTransports(config)
 	if err != nil {
 		return nil, fault.At(config.Side, err)
 	}
@@ -83,17 +85,22 @@ func Open(config Config) (*Registry, error) {
 	if config.UserAgent == "" {
 		config.UserAgent = "dockline"
 	}
-	return &Registry{host: host, prefix: prefix, client: &client{
-		host:      host,
-		side:      config.Side,
-		agent:     config.UserAgent,
-		insecure:  config.Insecure,
-		patience:  config.Patience.orDefault(),
-		retrying:  config.Retrying,
-		onSecret:  config.OnSecret,
-		transport: transport,
-		auth:      &authority{keyring: credentials, host: host},
-	}}, nil
+	opened := &Registry{host: host, prefix: prefix, client: &client{
+		host:       host,
+		side:       config.Side,
+		agent:      config.UserAgent,
+		writes:     config.Writes,
+		patience:   config.Patience.orDefault(),
+		retrying:   config.Retrying,
+		onSecret:   config.OnSecret,
+		transports: transports,
+		auth:       &authority{keyring: credentials, host: host},
+		throttle:   newThrottle(),
+	}}
+	if !config.Insecure {
+		opened.client.spoken.Store(int32(secure))
+	}
+	return opened, nil
 }
 
 // Host returns the registry's canonical host[:port], without the prefix.
@@ -111,7 +118,7 @@ func (r *Registry) Repository(name string) *Repository {
 }
 
 // Close drops idle connections. The registry remains usable.
-func (r *Registry) Close() { r.client.transport.CloseIdleConnections() }
+func (r *Registry) Close() { r.client.transports.close() }
 
 // Repository is one repository of a registry. It is safe for concurrent use.
 type Repository struct {

@@ -92,6 +92,7 @@ func TestDeleteTag(t *testing.T) {
 		{"405", "1.0", faultyregistry.Status(405, "UNSUPPORTED"), -1, false, 0},
 		{"405 without a body", "1.0", faultyregistry.Status(405, ""), -1, false, 0},
 		{"501", "1.0", faultyregistry.Status(501, "UNSUPPORTED"), -1, false, 0},
+		{"a page with 405", "1.0", faultyregistry.Page(405), -1, false, fault.Refused},
 		{"a page with 404", "1.0", faultyregistry.Page(404), -1, false, fault.Unavailable},
 		{"403", "1.0", faultyregistry.Status(403, "DENIED"), -1, false, fault.Denied},
 		{"500 for ever", "1.0", faultyregistry.Status(500, ""), -1, false, fault.Unavailable},

@@ -27,12 +27,19 @@ func (r *Repository) upload(
 ) (mounted bool, err error) {
 	again, renewed := false, false
 	attempt := func() error {
+		reading, stop := context.WithCancel(ctx)
+		defer stop()
+		coming := comingFrom(reading, open)
+		defer coming.drop()
+		if mountFrom == nil {
+			coming.start() // its first bytes are here when the session is
+		}
 		session, err := r.startUpload(ctx, blob, mountFrom)
 		if err != nil || session.mounted {
 			mounted = err == nil
 			return err
 		}
-		return r.sendBlob(ctx, session.location, blob, open)
+		return r.sendBlob(ctx, session.location, blob, coming, stop)
 	}
 	err = r.client.repeat(ctx, func() error {
 		if again { // the attempt before may have arrived, its answer lost
@@ -52,6 +59,53 @@ func (r *Repository) upload(
 		err = fault.At(r.client.side, fmt.Errorf("writing blob %q to %q: %w", blob.Digest, r, err))
 	}
 	return mounted, err
+}
+
+// coming is a stream that may be opened ahead of its use.
+type coming struct {
+	ctx    context.Context //nolint:containedctx // of the opening and of the stream
+	open   opener
+	opened chan struct{} // nil before the start; closed when content or err is there
+	used   bool
+
+	content io.ReadCloser
+	err     error
+}
+
+func comingFrom(ctx context.Context, open opener) *coming { return &coming{ctx: ctx, open: open} }
+
+func (c *coming) start() {
+	c.opened = make(chan struct{})
+	go func() {
+		defer close(c.opened)
+		defer fault.Catch(&c.err)
+		c.content, c.err = c.open(c.ctx)
+	}()
+}
+
+// take waits for the stream. Who takes it closes it.
+func (c *coming) take() (io.ReadCloser, error) {
+	if c.opened == nil {
+		c.start()
+	}
+	<-c.opened
+	c.used = true
+	return c.content, c.err
+}
+
+// drop closes a stream that nobody took. Its context has ended or ends soon.
+func (c *coming) drop() {
+	if c.opened == nil || c.used {
+		return
+	}
+	go func() {
+		var err error
+		defer fault.Catch(&err)
+		<-c.opened
+		if c.content != nil {
+			_ = c.content.Close()
+		}
+	}()
 }
 
 type session struct {
@@ -104,16 +158,16 @@ func (r *Repository) postUpload(ctx context.Context, mount url.Values, more ...s
 	return session{}, r.notWritten(answer)
 }
 
-func (r *Repository) sendBlob(ctx context.Context, location string, blob v1.Descriptor, open opener) error {
-	reading, stop := context.WithCancel(ctx)
-	content, err := open(reading)
+// sendBlob sends the stream that is coming into the session. stop ends the stream, so that a Read that is under way
+// returns.
+func (r *Repository) sendBlob(ctx context.Context, location string, blob v1.Descriptor, coming *coming, stop func()) error {
+	content, err := coming.take()
 	if err != nil {
-		stop()
 		return &otherSide{err}
 	}
 	stream := &upstream{content: content}
 	defer stream.close()
-	defer stop() // first, so that a Read that is under way returns
+	defer stop()
 	separator := "?"
 	if strings.Contains(location, "?") {
 		separator = "&"
@@ -122,7 +176,7 @@ func (r *Repository) sendBlob(ctx context.Context, location string, blob v1.Desc
 		method: http.MethodPut,
 		at:     location + separator + "digest=" + url.QueryEscape(blob.Digest.String()),
 		header: map[string]string{"Content-Type": "application/octet-stream"},
-		stream: stream, size: blob.Size,
+		stream: stream, size: blob.Size, bulk: true,
 		scopes: r.scopes("pull,push"),
 	})
 	failed := stream.failed()

@@ -196,44 +196,20 @@ func TestRealBuildThatFailsInItsThirdInstruction(t *testing.T) {
 	}
 }
 
-// TestSabotageChangesNothingForThePush has a RUN that rewrites hosts, certificates and results, and leaves a daemon
-// that goes on doing so. The registry is reached by a name that /etc/hosts decides.
-func TestSabotageChangesNothingForThePush(t *testing.T) {
-	t.Parallel()
-	s, hash := newRealStage(t, map[string]string{"Dockerfile": "ARG BASE\nFROM $BASE\nRUN [\"/bin/sabotage\"]\n"})
-	_, port, _ := strings.Cut(s.registry, ":")
-	results := t.TempDir()
-	// The step as one command of a shell, which tells afterwards what is left running.
-	shell := []string{"/kaniko/bin/probe", "run", "/kaniko/bin/clone-build-push", "--", "/kaniko/bin/sabotage", "left"}
-	status, output := s.runInSandbox(shell, results, map[string]string{
-		"CONTEXT_DIR": "", "REGISTRY": "localhost:" + port, "BUILD_ARGS": "BASE=localhost:" + port + "/deepsky/web:1",
-	})
-	if status != 0 || !strings.Contains(output, "LEFT 0") {
-		t.Errorf("exit status %d, want no daemon left:\n%s", status, output)
-	}
-	_, content := s.pushed("commit-" + hash)
-	if content["etc/hosts"] != "127.0.0.66 localhost\n" || readResult(results, "heartbeat") != "alive" {
-		t.Errorf("the sabotage did not take place: /etc/hosts is %q", content["etc/hosts"])
-	}
-	if content["etc/passwd"] != "root:x:0:0:root:/root:/bin/sh\n" {
-		t.Errorf("/etc/passwd is %q", content["etc/passwd"])
-	}
-	if got := readResult(results, "IMAGE_DIGEST"); got != s.digest("1.0") || got == "" {
-		t.Errorf("result is %q, want %q", got, s.digest("1.0"))
-	}
-	if info, err := os.Lstat(filepath.Join(results, "IMAGE_URL")); err != nil || !info.Mode().IsRegular() {
-		t.Errorf("IMAGE_URL was written through a link: %v, %v", info, err)
-	}
-}
+// longestBuild is how long a build may take: some seconds, but on a machine that does much else.
+const longestBuild = 5 * time.Minute
 
 // runInSandbox runs args, by default the program alone, as a container engine would run our image. It returns the exit
 // status and what was written.
 func (s *stage) runInSandbox(args []string, results string, changes map[string]string, alter ...func(*sandbox.Spec)) (int, string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), longestBuild)
 	defer cancel()
 	command := s.inSandbox(ctx, args, results, changes, alter...)
 	output, err := command.CombinedOutput()
+	if ctx.Err() != nil {
+		s.t.Fatalf("it has not ended after %v:\n%s", longestBuild, output)
+	}
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		s.t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-const certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+const publicCertificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
 func TestCredentialFilesAreRemovedBeforeTheBuild(t *testing.T) {
 	t.Parallel()
@@ -30,10 +30,10 @@ func TestCredentialFilesAreRemovedBeforeTheBuild(t *testing.T) {
 		{"Kaniko's own", "kaniko/.docker/config.json", `{"auths":{}}`, "", false},
 		{"Tekton's copies", "tekton/creds/.docker/config.json", `{"auths":{}}`, "", false},
 		{"the ServiceAccount's token", "var/run/secrets/kubernetes.io/serviceaccount/token", "eyJ", "", false},
-		{"the ServiceAccount's CA", "var/run/secrets/kubernetes.io/serviceaccount/ca.crt", certificate, "", true},
+		{"the ServiceAccount's CA", "var/run/secrets/kubernetes.io/serviceaccount/ca.crt", publicCertificate, "", true},
 		{"the ServiceAccount's namespace", "var/run/secrets/kubernetes.io/serviceaccount/namespace", "dev", "", true},
 		{"a file variable of GitLab", "builds/hello.tmp/DEPLOY_KEY", "secret", "", false},
-		{"GitLab's certificate", "builds/hello.tmp/CI_SERVER_TLS_CA_FILE", certificate, "", true},
+		{"GitLab's certificate", "builds/hello.tmp/CI_SERVER_TLS_CA_FILE", publicCertificate, "", true},
 		{"kubectl's configuration", "etc/kubeconfig", "users: []", "KUBECONFIG", false},
 		{"what is none", "etc/motd", "hello", "", true},
 	} {

@@ -8,87 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
 
 	"dockline/e2e/gitserver"
 	"dockline/pkg/fault"
 	"dockline/pkg/kaniko"
 )
-
-// leavingBuilder is the fake that leaves its image in the folder that it is told, and does there what a RUN could do.
-type leavingBuilder struct {
-	*fakeBuilder
-	run func() // while the image is built
-}
-
-func (l leavingBuilder) Build(ctx context.Context, what request) (v1.Image, func(), error) {
-	image, done, err := l.fakeBuilder.Build(ctx, what)
-	if l.run != nil {
-		l.run()
-	}
-	if err != nil || what.Layout == "" {
-		return image, done, err
-	}
-	path, err := layout.Write(what.Layout, empty.Index)
-	if err != nil {
-		return nil, nil, err
-	}
-	return image, done, path.AppendImage(image)
-}
-
-// pod is a stage on which the phases run one after another, each with its own secrets alone.
-type pod struct {
-	*stage
-	checkout, image string // folders
-	run             func() // what a RUN does while the image is built
-}
-
-func newPod(t *testing.T) *pod {
-	t.Helper()
-	return &pod{stage: newStage(t), checkout: t.TempDir(), image: t.TempDir()}
-}
-
-// owners says which phases are given a variable; all others are given to every phase, as a pod's template would.
-var owners = map[string]string{
-	"GIT_USERNAME": phaseClone, "GIT_PASSWORD": phaseClone, "GIT_CA_FILE": phaseClone,
-	"REGISTRY_USERNAME": phasePush, "REGISTRY_PASSWORD": phasePush,
-}
-
-// environment is that of one phase, changed by pairs of name and value.
-func (p *pod) environment(phase string, changes ...string) map[string]string {
-	out := map[string]string{"PHASE": phase, "CHECKOUT_DIR": p.checkout, "IMAGE_DIR": p.image}
-	for name, value := range p.env {
-		if owner := owners[name]; owner == "" || owner == phase {
-			out[name] = value
-		}
-	}
-	if phase == phaseBuild {
-		out["REGISTRY"], out["REGISTRY_INSECURE"] = "", ""
-	}
-	for i := 0; i+1 < len(changes); i += 2 {
-		out[changes[i]] = changes[i+1]
-	}
-	return out
-}
-
-func (p *pod) phase(phase string, changes ...string) (status int, output string) {
-	p.t.Helper()
-	return p.runProgram(leavingBuilder{p.builder, p.run}, p.environment(phase, changes...))
-}
-
-func (p *pod) mustDo(phases ...string) {
-	p.t.Helper()
-	for _, phase := range phases {
-		if status, output := p.phase(phase); status != 0 {
-			p.t.Fatalf("PHASE=%s: exit status %d:\n%s", phase, status, output)
-		}
-	}
-}
 
 func TestPhasesDoWhatOneRunDoes(t *testing.T) {
 	t.Parallel()
@@ -275,106 +200,6 @@ func TestAPhaseOutOfItsTurn(t *testing.T) {
 	}
 }
 
-// TestAForgedHandover has a RUN write what PHASE=build hands on, and start PHASE=push itself, as it can in a Tekton pod.
-// Whatever it writes, nothing is pushed; where the build goes on to its end, what was built is.
-func TestAForgedHandover(t *testing.T) {
-	t.Parallel()
-	forged := func(key ed25519.PrivateKey) []byte {
-		content, _ := json.Marshal(handedImage{Image: "deepsky/hello:1.0", Digest: "sha256:" + strings.Repeat("1", 64), Built: true})
-		file, _ := json.Marshal(sealed{content, ed25519.Sign(key, content)})
-		return file
-	}
-	_, own, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, row := range []struct {
-		description string
-		write       func(dir string) error
-		status      int // of the push that the RUN starts
-	}{
-		{"nothing", func(string) error { return nil }, 4},
-		{"its own seal", func(dir string) error { return os.WriteFile(filepath.Join(dir, sealedName), forged(own), 0o600) }, 3},
-		{"no seal", func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, sealedName), []byte(`{"content":"e30=","signature":""}`), 0o600)
-		}, 3},
-		{"rubbish", func(dir string) error { return os.WriteFile(filepath.Join(dir, sealedName), []byte("\x00"), 0o600) }, 3},
-		{"a link out of the folder", func(dir string) error { return os.Symlink("/etc/passwd", filepath.Join(dir, sealedName)) }, 3},
-		{"a link to nowhere", func(dir string) error { return os.Symlink("nowhere", filepath.Join(dir, sealedName)) }, 4},
-		{"a pipe", func(dir string) error { return syscall.Mkfifo(filepath.Join(dir, sealedName), 0o600) }, 3},
-		{"a huge file", func(dir string) error {
-			if err := os.WriteFile(filepath.Join(dir, sealedName), nil, 0o600); err != nil {
-				return err
-			}
-			return os.Truncate(filepath.Join(dir, sealedName), 1<<40)
-		}, 3},
-		{"a folder", func(dir string) error { return os.MkdirAll(filepath.Join(dir, sealedName, "x"), 0o700) }, 3},
-		{"what its parent is about to write with", func(dir string) error {
-			return os.MkdirAll(filepath.Join(dir, "."+sealedName, "x"), 0o700)
-		}, 4},
-		{"a key", func(dir string) error { return os.MkdirAll(filepath.Join(dir, sealName, "x"), 0o700) }, 4},
-	} {
-		t.Run(row.description, func(t *testing.T) {
-			t.Parallel()
-			p := newPod(t)
-			p.commit("one")
-			p.mustDo(phaseClone)
-			inner := &pod{stage: p.stage, checkout: p.checkout, image: p.image}
-			p.run = func() {
-				if _, err := os.ReadFile(filepath.Join(p.image, sealName)); err == nil {
-					t.Error("a RUN can read the key")
-				}
-				if err := row.write(p.image); err != nil {
-					t.Error(err)
-				}
-				if status, output := inner.phase(phasePush); status != row.status {
-					t.Errorf("the push in the middle of the build: exit status %d, want %d:\n%s", status, row.status, output)
-				}
-				if p.digest("1.0") != "" || p.result("IMAGE_DIGEST") != "" {
-					t.Error("something was pushed")
-				}
-			}
-			p.mustDo(phaseBuild, phasePush)
-			if got := p.digest("1.0"); got == "" || got != p.result("IMAGE_DIGEST") {
-				t.Errorf("1.0 is %q, and the result %q", got, p.result("IMAGE_DIGEST"))
-			}
-		})
-	}
-}
-
-// TestAnImageThatWasChangedAfterTheBuild is one that somebody else than the build has written to: its blobs are checked.
-func TestAnImageThatWasChangedAfterTheBuild(t *testing.T) {
-	t.Parallel()
-	for description, change := range map[string]func(blob string) error{
-		"changed":   func(blob string) error { return os.WriteFile(blob, []byte("changed"), 0o600) },
-		"a link":    func(blob string) error { return os.Symlink("/etc/passwd", blob) },
-		"a pipe":    func(blob string) error { return syscall.Mkfifo(blob, 0o600) },
-		"not there": func(string) error { return nil },
-	} {
-		t.Run(description, func(t *testing.T) {
-			t.Parallel()
-			p := newPod(t)
-			p.commit("one")
-			p.mustDo(phaseClone, phaseBuild)
-			blobs, _ := filepath.Glob(filepath.Join(p.image, layoutName, "blobs", "sha256", "*"))
-			if len(blobs) == 0 {
-				t.Fatal("no blobs")
-			}
-			for _, blob := range blobs {
-				if err := os.Remove(blob); err != nil {
-					t.Fatal(err)
-				}
-				if err := change(blob); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if status, output := p.phase(phasePush); status != 9 || p.digest("1.0") != "" {
-				t.Errorf("exit status %d, want 9:\n%s", status, output)
-			}
-		})
-	}
-}
-
 // TestAnInsecureRegistryIsLookedUpBeforeTheBuild: the containers of a pod share /etc/hosts.
 func TestAnInsecureRegistryIsLookedUpBeforeTheBuild(t *testing.T) {
 	t.Parallel()
@@ -421,8 +246,8 @@ func TestConfigurationOfThePhases(t *testing.T) {
 		{"secrets of others for a push", phasePush, []string{"GIT_PASSWORD", gitPassword, "BUILD_SECRET_NPM", "s3cr3t-npm"},
 			[]string{"GIT_PASSWORD is set, and PHASE=push has no use for it", "BUILD_SECRET_NPM is set"}},
 		{"a work tree that is there", phaseBuild, []string{"GIT_URL", "", "SOURCE_DIR", "/src"}, []string{"SOURCE_DIR is set"}},
-		{"one folder for both", phaseBuild, []string{"CHECKOUT_DIR", "/work", "IMAGE_DIR", "/work/"}, []string{"one in the other"}},
-		{"one folder in the other", phaseBuild, []string{"CHECKOUT_DIR", "/work/a", "IMAGE_DIR", "/work"}, []string{"one in the other"}},
+		{"one folder for both", phaseBuild, []string{"CHECKOUT_DIR", "/volume", "IMAGE_DIR", "/volume/"}, []string{"one in the other"}},
+		{"one folder in the other", phaseBuild, []string{"CHECKOUT_DIR", "/volume/a", "IMAGE_DIR", "/volume"}, []string{"one in the other"}},
 		{"a relative folder", phasePush, []string{"IMAGE_DIR", "image"}, []string{`IMAGE_DIR: "image" is not an absolute path`}},
 		{"a folder that is not there", phasePush, []string{"CHECKOUT_DIR", "/no/such/folder"}, []string{"CHECKOUT_DIR", "no such file"}},
 		{"folders without a phase", "", []string{"GIT_PASSWORD", "", "GIT_USERNAME", ""}, []string{"CHECKOUT_DIR is set, and PHASE is not", "IMAGE_DIR is set, and PHASE is not"}},

@@ -2,12 +2,16 @@ package promote
 
 import (
 	"errors"
+	"slices"
+	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"dockline/pkg/image"
 	"dockline/pkg/registry"
 	"dockline/pkg/step"
+	"dockline/steps/recording"
 )
 
 // Config is what promote is told by its environment.
@@ -49,7 +53,29 @@ type Config struct {
 	FloatingPreReleases bool `env:"FLOATING_PRERELEASES"`
 	// Gates are the rules that an image must pass.
 	Gates `env:""`
+	// Bring back the image that the target's tag held before a forced promotion, if the tag still holds what that wrote.
+	// The promotion's record says what it was, and the tag under which it is kept must still hold it. The image that goes
+	// is kept under BACKUP_TAG.
+	Undo bool `env:"UNDO"`
+	// Find out what would be done, up to and including the gates, and print it. Nothing is written to a registry, and
+	// there are no results.
+	DryRun bool `env:"DRY_RUN"`
+	// With DRY_RUN: file for the plan (JSON); beside it, with the ending .md, it is written for people. Without DRY_RUN:
+	// plan to carry out exactly. If anything is not as it was planned, nothing is written (exit status 3). A plan gives no
+	// permission: all other variables are set as they were when it was made.
+	PlanFile string `env:"PLAN_FILE"`
+	// Attach a record to the image in the target, which says who promoted it, when, from where and why.
+	Record bool `env:"RECORD, default=true"`
+	// Records and their keys.
+	Records recording.Records `env:""`
+	// Environments, separated by commas, in which the image must have been verified before it is promoted: verify's
+	// records must say so in the source registry, signed by one of RECORD_PUBLIC_KEY.
+	RequireVerifiedIn []string `env:"REQUIRE_VERIFIED_IN"`
+	// How long the image must have been right there, such as 24h: from the first record that says so, with none since
+	// that says otherwise.
+	MinSoak time.Duration `env:"MIN_SOAK"`
 
+	plan     *plan             // PLAN_FILE's, when it is to be carried out
 	patience registry.Patience // the default's zero value but in tests
 }
 
@@ -61,7 +87,7 @@ func (c *Config) Validate() error {
 			problems = append(problems, step.Problem("%s: %w", variable, err))
 		}
 	}
-	_, err := c.orders()
+	orders, err := c.orders()
 	problems = append(problems, err)
 	if c.Image == "" && (c.Images != "" || c.ImagesFile != "") {
 		for variable, value := range map[string]string{"DIGEST": c.Digest, "FORCE_REPLACES": c.ForceReplaces} {
@@ -81,10 +107,37 @@ func (c *Config) Validate() error {
 	if c.BackupTag != "" {
 		add("BACKUP_TAG", image.Template(c.BackupTag).Check())
 	}
-	problems = append(problems, c.checkTemplates())
+	problems = append(problems, c.checkTemplates(), c.checkPlan(), c.checkUndo(orders))
 	if c.Force && c.ForceReason == "" {
 		problems = append(problems, step.Problem("FORCE_REASON is missing: FORCE is set"))
 	}
-	problems = append(problems, c.Gates.validate(), c.Source.Validate("SOURCE_"), c.Target.Validate("TARGET_"))
+	problems = append(problems, c.Gates.validate(), c.validateRecords(), c.Source.Validate("SOURCE_"), c.Target.Validate("TARGET_"))
+	return errors.Join(problems...)
+}
+
+func (c *Config) checkPlan() (err error) {
+	switch {
+	case c.PlanFile == "":
+	case strings.HasSuffix(c.PlanFile, ".md"):
+		return step.Problem("PLAN_FILE ends in .md: it holds JSON, and the Markdown is written beside it")
+	case !c.DryRun:
+		c.plan, err = readPlan(c.PlanFile)
+	}
+	return err
+}
+
+func (c *Config) checkUndo(orders []order) error {
+	var problems []error
+	if !c.Undo {
+		return nil
+	}
+	for variable, set := range map[string]bool{
+		"DIGEST": c.Digest != "", "FORCE": c.Force, "FORCE_REPLACES": c.ForceReplaces != "",
+		"@sha256:… in IMAGES": c.Image == "" && slices.ContainsFunc(orders, func(o order) bool { return o.digest != "" }),
+	} {
+		if set {
+			problems = append(problems, step.Problem("%s and UNDO are both set: the record alone says what is brought back", variable))
+		}
+	}
 	return errors.Join(problems...)
 }

@@ -14,7 +14,7 @@ import (
 // that cannot be asked is one that forbids. It is called for each item after it was decided about, those that are there
 // already included.
 func (p *promotion) gates(ctx context.Context, it *item) error {
-	rules := []func(context.Context, *item) error{p.gatePipeline, p.gateName, p.gateLabels, p.gateSignature}
+	rules := []func(context.Context, *item) error{p.gatePipeline, p.gateName, p.gateLabels, p.gateSignature, p.gateVerified}
 	problems := make([]error, len(rules))
 	var all sync.WaitGroup
 	for i, rule := range rules {

@@ -1,6 +1,7 @@
 package promote
 
 import (
+	"dockline/pkg/record"
 	"dockline/pkg/registry"
 	"dockline/pkg/step"
 )
@@ -20,9 +21,13 @@ type item struct {
 	floating   []*floatingTag     // its own
 	there      bool               // another run has written the tag since then: after lookAgain
 	tried      bool               // this run has begun to write the tag
+	record     *record.Artifact   // that says what is done, once it is in the target but for its manifest
 	err        error              // of the phase that failed for it
 
 	report imageReport
+
+	revision, built string // for people, in a dry run alone
+	platforms       []string
 }
 
 // newItem makes an item of an order, without connecting.

@@ -14,6 +14,7 @@ import (
 	"dockline/pkg/image"
 	"dockline/pkg/registry"
 	"dockline/pkg/step"
+	"dockline/steps/recording"
 )
 
 //go:embed config.go
@@ -27,7 +28,7 @@ func Program() step.Program {
 			"registry, and never replaces another image there unless told to.",
 		Step:    &Config{},
 		Source:  source,
-		Shared:  []string{gatesSource},
+		Shared:  []string{recording.Source, gatesSource},
 		Results: []string{"DESTINATION_DIGEST", "PROMOTION", "PROMOTED_IMAGE"},
 	}
 }
@@ -40,6 +41,7 @@ const (
 	Copied Promotion = "copied" // the tag was absent, and holds the image now
 	Same   Promotion = "same"   // the tag held the image already; nothing was written
 	Forced Promotion = "forced" // the tag held another image, which is kept under a backup tag
+	Undone Promotion = "undone" // the tag held an image that had replaced another by force, which it holds again
 	Mixed  Promotion = "mixed"  // a set's: not the same for all of its images
 )
 
@@ -51,9 +53,12 @@ func (c *Config) Run(ctx context.Context, rt *step.Runtime) (step.Outcome, error
 	}
 	defer p.close()
 	err = p.run(ctx)
+	if c.DryRun {
+		err = errors.Join(err, p.writePlan(ctx, err))
+	}
 	p.summarize(rt.Stdout, err)
 	outcome := step.Outcome{Report: p.report()}
-	if err == nil {
+	if err == nil && !c.DryRun {
 		outcome.Results = p.results()
 	}
 	return outcome, err
@@ -61,12 +66,13 @@ func (c *Config) Run(ctx context.Context, rt *step.Runtime) (step.Outcome, error
 
 // promotion is one run.
 type promotion struct {
-	config *Config
-	rt     *step.Runtime
-	force  force
-	items  []*item // in the order in which they were given
-	set    bool    // IMAGES or IMAGES_FILE, be it of one image
-	close  func()
+	config         *Config
+	rt             *step.Runtime
+	source, target *registry.Registry
+	force          force
+	items          []*item // in the order in which they were given
+	set            bool    // IMAGES or IMAGES_FILE, be it of one image
+	copier         registry.Copier
 }
 
 // open makes a run of the configuration, without connecting.
@@ -87,8 +93,10 @@ func (c *Config) open(rt *step.Runtime) (*promotion, error) {
 		config: c,
 		rt:     rt,
 		force:  force{any: c.Force, only: c.ForceReplaces, reason: c.ForceReason, backup: image.Template(c.BackupTag)},
+
+		source: source,
+		target: target,
 		set:    c.Image == "",
-		close:  func() { source.Close(); target.Close() },
 	}
 	var problems []error
 	for _, one := range orders {
@@ -102,6 +110,11 @@ func (c *Config) open(rt *step.Runtime) (*promotion, error) {
 	return p, c.floatingTags(p.items)
 }
 
+func (p *promotion) close() {
+	p.source.Close()
+	p.target.Close()
+}
+
 func (c *Config) side(rt *step.Runtime, settings step.Registry, name string) (*registry.Registry, error) {
 	config, err := settings.Access(rt, name)
 	if err != nil {
@@ -113,25 +126,44 @@ func (c *Config) side(rt *step.Runtime, settings step.Registry, name string) (*r
 
 // run goes through the phases.
 func (p *promotion) run(ctx context.Context) error {
-	if err := each(ctx, p.items, parallelLookups, p.resolve); err != nil {
+	if err := p.look(ctx); err != nil || p.config.DryRun {
+		return err
+	}
+	return p.write(ctx)
+}
+
+// look finds out all that can be found out without writing.
+func (p *promotion) look(ctx context.Context) error {
+	resolve := p.resolve
+	if p.config.Undo {
+		resolve = p.undo
+	}
+	if err := each(ctx, p.items, parallelLookups, resolve); err != nil {
 		return err
 	}
 	if err := each(ctx, p.items, parallelLookups, p.decideFloating); err != nil {
 		return err
 	}
-	if err := each(ctx, p.items, parallelLookups, p.gates); err != nil {
-		return err
+	if p.config.plan != nil {
+		if err := p.follow(p.config.plan); err != nil {
+			return err
+		}
 	}
+	return each(ctx, p.items, parallelLookups, p.gates)
+}
+
+// write does what was decided: no tag moves before all that any of them leads to is there.
+func (p *promotion) write(ctx context.Context) error {
 	if err := p.copy(ctx, p.items); err != nil {
 		return err
 	}
 	if err := each(ctx, p.items, parallelLookups, p.record); err != nil {
 		return err
 	}
-	if err := each(ctx, p.with(Forced), parallelLookups, p.backUp); err != nil {
+	if err := each(ctx, p.with(Forced, Undone), parallelLookups, p.backUp); err != nil {
 		return err
 	}
-	if err := p.tags(ctx, p.with(Copied, Forced)); err != nil {
+	if err := p.tags(ctx, p.with(Copied, Forced, Undone)); err != nil {
 		return err
 	}
 	return each(ctx, p.items, parallelLookups, p.moveFloating)

@@ -40,7 +40,7 @@ func TestPromote(t *testing.T) {
 func TestTheTagIsWrittenLast(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	promote(t, s.with())
+	promote(t, s.with("RECORD", "false"))
 	var order []string
 	for _, request := range writes(s.target) {
 		what, _, _ := strings.Cut(strings.TrimPrefix(request, "PUT /v2/"+hello+"/"), "/")

@@ -10,17 +10,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
-	kube "dockline/pkg/cluster"
-	"dockline/pkg/fault"
-	"dockline/pkg/imagestream"
 	"dockline/pkg/step"
-	"dockline/pkg/workload"
 	"dockline/steps/environment/fakecluster"
 	"dockline/steps/retag"
 )
@@ -267,21 +262,6 @@ func TestRepetitionsAreTold(t *testing.T) {
 	}
 }
 
-func TestSecondRollbackGoesNoFurther(t *testing.T) {
-	t.Parallel()
-	c := cluster(t)
-	c.Tag("hello-app", "dev", v10)
-	c.Tag("hello-app", "dev", v11)
-	c.Follow("hello-app", "hello-app:dev", "")
-	for range 2 {
-		got := run(t, c, "ROLLBACK=true")
-		want := map[string]string{"CURRENT_DIGEST": d10, "PREVIOUS_DIGEST": d11}
-		if diff := cmp.Diff(want, got.Results); diff != "" {
-			t.Fatalf("(-want +got)\n%s\n%s", diff, got.log)
-		}
-	}
-}
-
 func TestKeepsWhatIsOnTheTag(t *testing.T) {
 	t.Parallel()
 	c := cluster(t)
@@ -305,207 +285,6 @@ func TestKeepsWhatIsOnTheTag(t *testing.T) {
 	}
 }
 
-// TestGoingBackRestoresTheTag has a run that changes all that it can on the tag, and fails.
-func TestGoingBackRestoresTheTag(t *testing.T) {
-	t.Parallel()
-	c := cluster(t)
-	c.Tag("hello-app", "dev", v10)
-	stream := c.Get("imagestreams", "hello-app")
-	tag := stream["spec"].(map[string]any)["tags"].([]any)[0].(map[string]any)
-	tag["importPolicy"] = map[string]any{"importMode": "PreserveOriginal", "scheduled": true, "insecure": true}
-	tag["referencePolicy"] = map[string]any{"type": "Local"}
-	tag["annotations"] = map[string]any{"owner": "team"}
-	c.Put("imagestreams", "hello-app", stream)
-	c.AlterImports(d12)
-	report := filepath.Join(t.TempDir(), "report.json")
-	got := run(t, c, "IMAGE=deepsky/hello:1.1", "DIGEST="+d11, "IMPORT_INSECURE=false", "IMPORT_MODE=Legacy", "REFERENCE_POLICY=Source",
-		"ROLLBACK_ON_FAILURE=true", "REPORT_FILE="+report)
-	if got.Status != 8 || !strings.Contains(got.last, "back at "+d10+", without its scheduled import") || !strings.Contains(got.log, "IMPORT_SCHEDULED=true starts it again") {
-		t.Errorf("exit status %d:\n%s", got.Status, got.log)
-	}
-	want := map[string]any{
-		"name": "dev", "annotations": map[string]any{"owner": "team", "dockline/rolled-back-from": d12},
-		"from":            map[string]any{"kind": "ImageStreamImage", "name": "hello-app@" + d10},
-		"importPolicy":    map[string]any{"importMode": "PreserveOriginal", "insecure": true},
-		"referencePolicy": map[string]any{"type": "Local"},
-	}
-	if diff := cmp.Diff(want, specTag(t, c)); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
-	}
-	if content, err := os.ReadFile(report); err != nil || !strings.Contains(string(content), `"scheduledImportEnded": true`) {
-		t.Errorf("%v: the report is\n%s", err, content)
-	}
-}
-
-func TestIndex(t *testing.T) {
-	t.Parallel()
-	index := fakecluster.Image{Digest: d12, Children: []string{d10, d11}}
-	for _, row := range []struct{ mode, imported string }{{"", d12}, {"PreserveOriginal", d12}, {"Legacy", d10}} {
-		c := fakecluster.New(t)
-		c.Image(v10, index)
-		got := run(t, c, "IMAGE=deepsky/hello:1.0", "DIGEST="+d12, "IMPORT_MODE="+row.mode)
-		if got.Status != 0 || got.Results["CURRENT_DIGEST"] != row.imported {
-			t.Errorf("IMPORT_MODE=%s: exit status %d, results %v\n%s", row.mode, got.Status, got.Results, got.log)
-		}
-	}
-}
-
-// TestIndexThatMustBeLookedInto has a tag that means one image of an index, and the index's digest as what is expected
-// or wanted. Whether one belongs to the other is for the cluster to tell; that it cannot is not "another image".
-func TestIndexThatMustBeLookedInto(t *testing.T) {
-	t.Parallel()
-	index := host + "/deepsky/hello@" + d12
-	for _, row := range []struct {
-		name   string
-		index  *fakecluster.Image
-		with   []string
-		status int
-		last   string
-	}{
-		{"expected, and of the index", &fakecluster.Image{Digest: d12, Children: []string{d10}}, []string{"EXPECT_CURRENT=" + d12}, 0, ""},
-		{"expected, and not of the index", &fakecluster.Image{Digest: d12, Children: []string{d11}}, []string{"EXPECT_CURRENT=" + d12}, 3, "EXPECT_CURRENT"},
-		{"expected, and not there any more", nil, []string{"EXPECT_CURRENT=" + d12}, 3, "EXPECT_CURRENT"},
-		{"expected, and not allowed to be read", &fakecluster.Image{Reason: "Unauthorized", Message: "no"}, []string{"EXPECT_CURRENT=" + d12}, 5, "pulls with its own secrets"},
-		{"expected, and away", &fakecluster.Image{Reason: "ServiceUnavailable", Message: "away"}, []string{"EXPECT_CURRENT=" + d12}, 6, "away"},
-		{"wanted, and imported as one image", &fakecluster.Image{Digest: d11}, []string{"DIGEST=" + d12}, 0, ""},
-		{"wanted, and moved", nil, []string{"DIGEST=" + d12}, 3, "stands for " + d11},
-		{"wanted, and not allowed to be read", &fakecluster.Image{Reason: "Unauthorized", Message: "no"}, []string{"DIGEST=" + d12}, 5, "pulls with its own secrets"},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			t.Parallel()
-			c := cluster(t)
-			c.Tag("hello-app", "dev", v10)
-			if row.index != nil {
-				c.Image(index, *row.index)
-			}
-			got := run(t, c, append([]string{"IMAGE=deepsky/hello:1.1", "DIGEST=" + d11}, row.with...)...)
-			if got.Status != row.status || !strings.Contains(got.last, row.last) {
-				t.Errorf("exit status %d, want %d; the last line must say %q:\n%s", got.Status, row.status, row.last, got.log)
-			}
-			if moved := specTag(t, c)["from"].(map[string]any)["name"] == v11; moved != (row.status == 0) {
-				t.Errorf("exit status %d, and the tag was moved: %t", got.Status, moved)
-			}
-		})
-	}
-}
-
-func TestTriggersThatDoNotWorkAreSaid(t *testing.T) {
-	t.Parallel()
-	for _, row := range []struct{ name, paused, says string }{
-		{"paused", "true", "its image trigger is paused"},
-		{"paused as a text", `"false"`, "without quotes"},
-	} {
-		c := cluster(t)
-		c.Tag("hello-app", "dev", v10)
-		c.Follow("hello-app", "hello-app:dev", row.paused)
-		got := run(t, c, "IMAGE=deepsky/hello:1.1", "DIGEST="+d11)
-		if got.Status != 0 || !strings.Contains(got.log, row.says) {
-			t.Errorf("%s: exit status %d, and the log lacks %q:\n%s", row.name, got.Status, row.says, got.log)
-		}
-	}
-	c := cluster(t)
-	c.Tag("hello-app", "dev", v10)
-	if got := run(t, c, "IMAGE=deepsky/hello:1.1", "DIGEST="+d11); !strings.Contains(got.log, "no workload follows") {
-		t.Errorf("nothing follows the tag, and the log does not say so:\n%s", got.log)
-	}
-}
-
-func TestCancellingEndsTheWait(t *testing.T) {
-	t.Parallel()
-	c := cluster(t)
-	c.Stick()
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(300*time.Millisecond, cancel)
-	started := time.Now()
-	var out bytes.Buffer
-	status := step.Run(ctx, retag.Impatient(), nil, []string{
-		"KUBE_SERVER=" + c.URL, "KUBE_TOKEN=good", "NAMESPACE=dev", "STREAM_TAG=hello-app:dev", "REGISTRY=" + host,
-		"IMAGE=deepsky/hello:1.0", "DIGEST=" + d10,
-	}, &out, &out)
-	if status == 0 || time.Since(started) > 5*time.Second {
-		t.Errorf("exit status %d after %s:\n%s", status, time.Since(started), out.String())
-	}
-}
-
-// TestInterrupted has SIGTERM arrive before the tag is moved, and after. It is not parallel: the signal is for all runs
-// in this process.
-func TestInterrupted(t *testing.T) {
-	for _, row := range []struct {
-		name   string
-		method string // of the request upon which, or after which, it arrives
-		after  bool
-		from   string
-		last   string
-	}{
-		{"before the move", "POST", false, v10, "nothing half-done is visible"},
-		{"during the move", "PUT", false, v11, "the tag may have been moved already"},
-		{"after the move", "PUT", true, v11, "the tag was moved already, and pods may be rolling"},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			c := cluster(t)
-			c.Tag("hello-app", "dev", v10)
-			c.Stick()
-			seen, stop := false, make(chan struct{})
-			c.Fail(func(method, _ string) (int, string, string) { // under the cluster's lock
-				if seen && row.after || method == row.method && !row.after {
-					_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
-					if !row.after {
-						<-stop // the answer comes too late
-					}
-				}
-				seen = seen || method == row.method
-				return 0, "", ""
-			})
-			got := run(t, c, "IMAGE=deepsky/hello:1.1", "DIGEST="+d11, "ROLLBACK_ON_FAILURE=true")
-			close(stop)
-			if got.Status != 143 || !strings.Contains(got.last, "interrupted: terminated (SIGTERM)") || !strings.Contains(got.last, row.last) {
-				t.Errorf("exit status %d; the last line must say %q:\n%s", got.Status, row.last, got.log)
-			}
-			if len(got.Results) != 0 {
-				t.Errorf("results %v of a run that was interrupted", got.Results)
-			}
-			if from := specTag(t, c)["from"].(map[string]any)["name"]; from != row.from {
-				t.Errorf("the tag points at %q, want %q", from, row.from)
-			}
-		})
-	}
-}
-
-// TestInterruptedWhileGoingBack has SIGTERM arrive when the tag is put back after a failure: whoever then starts the same
-// step again deploys what has just failed. It is not parallel, as TestInterrupted.
-func TestInterruptedWhileGoingBack(t *testing.T) {
-	hint := "Hint: the tag was being put back to " + d10 + " after a failure: look with verify before you start anything (exit status 143)"
-	for _, row := range []struct {
-		name string
-		at   int // number of the request upon which it arrives, of those that write the tag and what follows the second one
-	}{
-		{"before the tag is written", 2},
-		{"after it was written", 3},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			c := cluster(t)
-			c.Tag("hello-app", "dev", v10)
-			c.AlterImports(d12)
-			number, stop := 0, make(chan struct{})
-			c.Fail(func(method, _ string) (int, string, string) { // under the cluster's lock
-				if method == "PUT" || number == 2 {
-					number++
-				}
-				if number == row.at {
-					_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
-					<-stop // the answer comes too late
-				}
-				return 0, "", ""
-			})
-			got := run(t, c, "IMAGE=deepsky/hello:1.1", "DIGEST="+d11, "ROLLBACK_ON_FAILURE=true")
-			close(stop)
-			if got.Status != 143 || !strings.Contains(got.last, hint) {
-				t.Errorf("exit status %d; the last line must say %q:\n%s", got.Status, hint, got.log)
-			}
-		})
-	}
-}
-
 // TestWarningsAreTold has an API that warns, as of a version that goes away.
 func TestWarningsAreTold(t *testing.T) {
 	t.Parallel()
@@ -517,38 +296,6 @@ func TestWarningsAreTold(t *testing.T) {
 	t.Cleanup(warning.Close)
 	got := run(t, c, "KUBE_SERVER="+warning.URL, "IMAGE=deepsky/hello:1.1", "DIGEST="+d11)
 	if !strings.Contains(got.log, "WRN the cluster warns: v1 goes away\n") {
-		t.Errorf("exit status %d:\n%s", got.Status, got.log)
-	}
-}
-
-// TestPodsThatKeepFailingEndTheRollout has the pods' trouble count as a failure before TIMEOUT is over.
-func TestPodsThatKeepFailingEndTheRollout(t *testing.T) {
-	t.Parallel()
-	c := cluster(t)
-	c.TroublePods("CrashLoopBackOff")
-	c.Tag("hello-app", "dev", v10)
-	c.Follow("hello-app", "hello-app:dev", "")
-	connected, err := kube.Connect(kube.Config{Server: c.URL, Token: "good"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	survey, err := workload.In(connected, "dev").Await(t.Context(),
-		workload.Target{Name: imagestream.Name{Stream: "hello-app", Tag: "dev"}, Digest: d10},
-		workload.Patience{Poll: 10 * time.Millisecond, Failing: 50 * time.Millisecond}, nil)
-	if fault.KindOf(err) != fault.Wrong || !strings.Contains(err.Error(), "CrashLoopBackOff") || len(survey.Followers) != 1 {
-		t.Errorf("%v, %+v", err, survey)
-	}
-}
-
-func TestWorkloadsWithoutTriggerAreSaid(t *testing.T) {
-	t.Parallel()
-	c := cluster(t)
-	c.Tag("hello-app", "dev", v10)
-	c.Put("deployments", "manual", map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{
-		"containers": []any{map[string]any{"name": "web", "image": v10}}}}}})
-	got := run(t, c, "IMAGE=deepsky/hello:1.1", "DIGEST="+d11)
-	if got.Status != 0 || !strings.Contains(got.log, "Deployment manual (container web)") ||
-		!strings.Contains(got.log, "no image trigger") {
 		t.Errorf("exit status %d:\n%s", got.Status, got.log)
 	}
 }

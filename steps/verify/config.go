@@ -11,6 +11,7 @@ import (
 	"dockline/pkg/image"
 	"dockline/pkg/step"
 	"dockline/steps/environment"
+	"dockline/steps/recording"
 )
 
 // Config is what verify is told by its environment.
@@ -36,6 +37,11 @@ type Config struct {
 	Timeout time.Duration `env:"TIMEOUT"`
 	// Folder for the reports verify.html (for people), verify.xml (JUnit) and verify.json.
 	ReportDir string `env:"REPORT_DIR"`
+	// Name of the environment in records, by which promote's REQUIRE_VERIFIED_IN asks for it.
+	Environment string `env:"ENVIRONMENT" ci:"CI_ENVIRONMENT_NAME"`
+	// Records and their keys. With RECORD_KEY the verdict is attached to the image in REGISTRY, for which its account
+	// must be allowed to push there.
+	Records recording.Records `env:""`
 	// Cluster that the environment is on.
 	Cluster step.Cluster `env:""`
 }
@@ -65,11 +71,26 @@ func (c *Config) Validate() error {
 	} else if c.ExpectText != "" {
 		problems = append(problems, step.Problem("URL is missing: EXPECT_TEXT is set"))
 	}
+	problems = append(problems, c.validateRecords())
 	if http.StatusText(c.ExpectStatus) == "" {
 		problems = append(problems, step.Problem("EXPECT_STATUS: %d is no HTTP status", c.ExpectStatus))
 	}
 	if c.Timeout < 0 {
 		problems = append(problems, step.Problem("TIMEOUT: %s is no time to wait", fmt.Sprint(c.Timeout)))
+	}
+	return errors.Join(problems...)
+}
+
+// validateRecords returns what is wrong with the variables about records. A run that judges nothing records nothing.
+func (c *Config) validateRecords() error {
+	problems := []error{c.Records.Validate()}
+	if c.Records.Key != "" && c.judges() {
+		if c.Environment == "" {
+			problems = append(problems, step.Problem("ENVIRONMENT is missing: RECORD_KEY is set"))
+		}
+		if c.Registry.Address == "" && c.ExpectImage == "" {
+			problems = append(problems, step.Problem("REGISTRY is missing: RECORD_KEY is set, and the record is attached to the image there"))
+		}
 	}
 	return errors.Join(problems...)
 }

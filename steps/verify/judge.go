@@ -99,15 +99,25 @@ func (r *run) childrenOfWanted(ctx context.Context, report *Report) ([]string, e
 // sourceOf returns the repository of a reference, HOST/NAME:VERSION or HOST/NAME@DIGEST, and the version; nil where that
 // is not in REGISTRY.
 func (r *run) sourceOf(reference string) (repository *registry.Repository, version string) {
-	if r.registry == nil {
+	name := r.nameOf(reference)
+	if name == "" {
 		return nil, ""
 	}
-	address, version, _ := image.SplitReference(reference)
+	_, version, _ = image.SplitReference(reference)
+	return r.registry.Repository(name), version
+}
+
+// nameOf returns the image name of a reference, CODE/NAME; "" where that is not in REGISTRY.
+func (r *run) nameOf(reference string) string {
+	if r.registry == nil {
+		return ""
+	}
+	address, _, _ := image.SplitReference(reference)
 	name, found := strings.CutPrefix(address, r.registry.Address()+"/")
 	if !found {
-		return nil, ""
+		return ""
 	}
-	return r.registry.Repository(name), version
+	return name
 }
 
 // checkRegistry finds drift: the registry now holds another image under the version than the one that is expected.

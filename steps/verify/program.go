@@ -7,6 +7,7 @@ import (
 
 	"dockline/pkg/step"
 	"dockline/steps/environment"
+	"dockline/steps/recording"
 )
 
 //go:embed config.go
@@ -19,7 +20,7 @@ func Program() step.Program {
 		Summary: "tells which image an environment runs, and fails unless it is the right one",
 		Step:    &Config{},
 		Source:  source,
-		Shared:  []string{environment.Source},
+		Shared:  []string{environment.Source, recording.Source},
 		Results: []string{"VERDICT", "CURRENT_DIGEST"},
 	}
 }

@@ -39,6 +39,8 @@ type Report struct {
 	Workloads    []workload.Follower `json:"workloads"`
 	Loose        []string            `json:"withoutTrigger,omitempty"`
 	Checks       []Check             `json:"checks"`
+	Promotion    *Promotion          `json:"promotion,omitempty"` // as its record has it
+	Record       string              `json:"record,omitempty"`    // HOST/NAME@DIGEST of the record of the verdict that this run wrote
 
 	hint     string // what to do about a finding; empty means to look at the report
 	settled  bool
@@ -94,6 +96,9 @@ func (r Report) table(to io.Writer) {
 	if r.Version != "" || r.Revision != "" {
 		row("built as", strings.TrimSpace(r.Version+" "+r.Revision))
 	}
+	if r.Promotion != nil {
+		row("promoted", r.Promotion.String())
+	}
 	for i, item := range r.History {
 		name := ""
 		if i == 0 {
@@ -107,6 +112,9 @@ func (r Report) table(to io.Writer) {
 	table.Flush() // the checks have columns of their own
 	for _, check := range r.Checks {
 		row(check.Name, string(check.Status), check.Found)
+	}
+	if r.Record != "" {
+		row("record", r.Record)
 	}
 	row("verdict", r.Verdict)
 	table.Flush()

@@ -38,6 +38,10 @@ func (c *Config) Run(parent context.Context, rt *step.Runtime) (step.Outcome, er
 	if err != nil && parent.Err() != nil {
 		r.report.Verdict = unknown // what an earlier look found is not what this run came to
 	}
+	if parent.Err() == nil {
+		r.readPromotion(parent)
+		err = errors.Join(err, r.recordVerdict(parent))
+	}
 	r.report.Time = time.Now().UTC()
 	if err != nil {
 		r.report.Error = rt.Masked(err.Error())

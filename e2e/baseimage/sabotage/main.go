@@ -1,13 +1,22 @@
 // Command sabotage does what a hostile RUN would do to the push that follows it: it rewrites the files by which hosts
-// and certificates are found, forges the results, and leaves a daemon running that goes on forging them. "sabotage left"
-// counts the daemons.
+// and certificates are found, forges the results, and leaves a daemon running that goes on forging them.
+//
+// The daemon rewrites the other files once more when the results' folder has a file "now", and answers with a file
+// "rewritten": the build's last look at the files, which would fail over one that changes meanwhile, can be awaited so.
+//
+//	sabotage        does all that, in a RUN
+//	sabotage daemon does not come back
+//	sabotage left   counts the daemons
+//	sabotage show   tells which files are forged
 package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -16,53 +25,77 @@ import (
 // results is where the results of a step are written in the tests' sandbox.
 const results = "/results"
 
+// forged are the files by which a push finds its registry, and knows it, and what they are made to say.
+var forged = map[string]string{
+	"/etc/hosts": "127.0.0.66 localhost\n", "/etc/resolv.conf": "nameserver 127.0.0.66\n",
+	"/etc/nsswitch.conf": "hosts: files\n", "/etc/ssl/certs/ca-certificates.crt": "forged\n",
+	"/etc/ssl/cert.pem": "forged\n",
+}
+
+// daemonLife bounds the daemon's; it ends with its sandbox before. A busy machine takes minutes for a build.
+const daemonLife = 10 * time.Minute
+
 func main() {
 	switch strings.Join(os.Args[1:], " ") {
 	case "left":
 		fmt.Println("LEFT", daemons())
+	case "show":
+		for _, path := range slices.Sorted(maps.Keys(forged)) {
+			if text, err := os.ReadFile(path); err == nil && string(text) == forged[path] {
+				fmt.Println("FORGED", path)
+			}
+		}
 	case "daemon":
-		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		again := false
+		for end := time.Now().Add(daemonLife); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			forge()
-			// By rename: its end may come between the two steps of a write.
-			_ = os.WriteFile(filepath.Join(results, "heartbeat.new"), []byte("alive"), 0o600)
-			_ = os.Rename(filepath.Join(results, "heartbeat.new"), filepath.Join(results, "heartbeat"))
+			tell("heartbeat")
+			if !again && there("now") {
+				again = true
+				rewrite()
+				tell("rewritten")
+			}
 		}
 	default:
 		rewrite()
+		forge()
 		daemon := exec.Command("/proc/self/exe", "daemon")
 		daemon.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // out of the process group that Kaniko ends
 		if err := daemon.Start(); err != nil {
 			fmt.Fprintln(os.Stderr, "sabotage:", err)
 			os.Exit(1)
 		}
-		for range 500 { // until it has done its worst once
-			if _, err := os.Stat(filepath.Join(results, "heartbeat")); err == nil {
-				break
-			}
+		for end := time.Now().Add(time.Minute); time.Now().Before(end) && !there("heartbeat"); { // it has done its worst once
 			time.Sleep(10 * time.Millisecond)
 		}
 	}
 }
 
 func rewrite() {
-	for path, text := range map[string]string{
-		"/etc/hosts": "127.0.0.66 localhost\n", "/etc/resolv.conf": "nameserver 127.0.0.66\n",
-		"/etc/nsswitch.conf": "hosts: files\n", "/etc/ssl/certs/ca-certificates.crt": "forged\n",
-		"/etc/ssl/cert.pem": "forged\n",
-	} {
+	for path, text := range forged {
 		_ = os.MkdirAll(filepath.Dir(path), 0o755) //nolint:gosec // it is hostile
 		_ = os.WriteFile(path, []byte(text), 0o644)
 	}
-	forge()
 }
 
-// forge writes results. The daemon does nothing else: the build looks at the other files meanwhile, and would fail over one
-// that changes.
+// forge writes results.
 func forge() {
 	_ = os.WriteFile(filepath.Join(results, "IMAGE_DIGEST"), []byte("sha256:forged"), 0o600)
 	// A result that is written through this link would overwrite another file.
 	_ = os.Remove(filepath.Join(results, "IMAGE_URL"))
 	_ = os.Symlink("/etc/passwd", filepath.Join(results, "IMAGE_URL"))
+}
+
+// tell writes a file of the results' folder by rename: the daemon's end may come between the two steps of a write.
+func tell(name string) {
+	path := filepath.Join(results, name)
+	_ = os.WriteFile(path+".new", []byte("alive"), 0o600)
+	_ = os.Rename(path+".new", path)
+}
+
+func there(name string) bool {
+	_, err := os.Stat(filepath.Join(results, name))
+	return err == nil
 }
 
 func daemons() int {

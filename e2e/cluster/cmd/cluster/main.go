@@ -1,5 +1,7 @@
-// Command cluster brings a Kubernetes with Tekton up on this machine, and takes it down again:
+// Command cluster brings a Kubernetes with Tekton up on this machine, and takes it down again. The first time it compiles
+// both, which can be done beforehand:
 //
+//	go run ./e2e/cluster/cmd/cluster compile
 //	go run ./e2e/cluster/cmd/cluster up
 //	KUBECONFIG=.build/cluster/run/admin.kubeconfig .build/cluster/bin/kubectl get nodes
 //	go run ./e2e/cluster/cmd/cluster down
@@ -33,9 +35,12 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("finding the project: %w", err)
 	}
 	c := cluster.At(strings.TrimSpace(string(root)))
+	say := func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 	switch strings.Join(args, " ") {
+	case "compile":
+		return c.Compile(ctx, say)
 	case "up":
-		if err := c.Up(ctx, func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }); err != nil {
+		if err := c.Up(ctx, say); err != nil {
 			return err
 		}
 		for _, variable := range c.Environ() {
@@ -45,5 +50,5 @@ func run(ctx context.Context, args []string) error {
 	case "down":
 		return c.Down(ctx)
 	}
-	return fmt.Errorf("usage: cluster up, or cluster down")
+	return fmt.Errorf("usage: cluster compile, cluster up, or cluster down")
 }

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dockline/e2e/bench/line"
+)
+
+// bed is what a row's tools run on.
+type bed struct {
+	row      row
+	programs map[string]string
+	dir      string
+	copied   map[string]v1.Image
+	names    []string // of copied, sorted
+	guarded  *access
+	login    *login
+	source   string // address
+	toTarget *line.Line
+}
+
+// measure runs the row's tools and returns their samples, by the tools' names; a tool's n-th sample is of round n.
+func measure(ctx context.Context, one row, rounds int, programs map[string]string, dir string) (map[string][]sample, error) {
+	defer os.RemoveAll(dir)
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // images for a bench
+		return nil, err
+	}
+	b := &bed{row: one, programs: programs, dir: dir}
+	end, err := b.prepare(ctx)
+	defer end()
+	if err != nil {
+		return nil, err
+	}
+	samples := map[string][]sample{}
+	for round := range rounds {
+		for i := range one.tools {
+			tool := one.tools[(round+i)%len(one.tools)]
+			if tool.rounds > 0 && round >= tool.rounds {
+				continue
+			}
+			got, err := b.once(ctx, tool)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", tool.name, err)
+			}
+			samples[tool.name] = append(samples[tool.name], got)
+		}
+		fmt.Fprint(os.Stderr, ".")
+	}
+	fmt.Fprintln(os.Stderr)
+	return samples, nil
+}
+
+// prepare fills and starts the source, makes what the target holds beforehand, and lays the lines. end stops all of it.
+func (b *bed) prepare(ctx context.Context) (end func(), err error) {
+	var ends []func()
+	end = func() {
+		for _, stop := range slices.Backward(ends) {
+			stop()
+		}
+	}
+	if b.copied, err = b.row.copied(); err != nil {
+		return end, err
+	}
+	b.names = slices.Sorted(maps.Keys(b.copied))
+	if err := b.store(ctx, "source", b.copied); err != nil {
+		return end, err
+	}
+	held := map[string]v1.Image{}
+	if b.row.held != nil {
+		if held, err = b.row.held(); err != nil {
+			return end, err
+		}
+	}
+	if err := b.store(ctx, "held", held); err != nil {
+		return end, err
+	}
+	lay := func(to string) (*line.Line, error) {
+		laid, err := line.Listen(to, b.row.oneWay)
+		if err == nil {
+			ends = append(ends, laid.Close)
+		}
+		return laid, err
+	}
+	if b.row.guarded {
+		service, login, guarded, err := startTokens(b.dir)
+		if err != nil {
+			return end, err
+		}
+		ends = append(ends, func() { _ = service.server.Close() })
+		laid, err := lay(service.url)
+		if err != nil {
+			return end, err
+		}
+		guarded.realm = "https://" + laid.Addr() + "/token"
+		b.login, b.guarded = login, guarded
+	}
+	source, err := serve(ctx, filepath.Join(b.dir, "source"), b.guarded)
+	if err != nil {
+		return end, err
+	}
+	ends = append(ends, source.stop)
+	b.source = source.address
+	if b.row.oneWay > 0 {
+		laid, err := lay(source.address)
+		if err != nil {
+			return end, err
+		}
+		b.source = laid.Addr()
+		if b.toTarget, err = lay("127.0.0.1:1"); err != nil {
+			return end, err
+		}
+	}
+	return end, nil
+}
+
+// store fills a registry's files.
+func (b *bed) store(ctx context.Context, name string, with map[string]v1.Image) error {
+	filled, err := serve(ctx, filepath.Join(b.dir, name), nil)
+	if err != nil {
+		return err
+	}
+	defer filled.stop()
+	return fill(ctx, filled.address, with)
+}
+
+// once runs a tool into a fresh target.
+func (b *bed) once(ctx context.Context, with tool) (_ sample, err error) {
+	root, home := filepath.Join(b.dir, "target"), filepath.Join(b.dir, "home")
+	defer func() { err = errors.Join(err, os.RemoveAll(root), os.RemoveAll(home)) }()
+	if err := errors.Join(os.Mkdir(home, 0o755), os.CopyFS(root, os.DirFS(filepath.Join(b.dir, "held")))); err != nil { //nolint:gosec // likewise
+		return sample{}, err
+	}
+	target, err := serve(ctx, root, b.guarded)
+	if err != nil {
+		return sample{}, err
+	}
+	defer target.stop()
+	address := target.address
+	if b.toTarget != nil {
+		b.toTarget.Aim(target.address)
+		address = b.toTarget.Addr()
+	}
+	command, environment, err := with.command(b.programs, task{
+		source: b.source, target: address, images: b.names, home: home, login: b.login,
+	})
+	if err != nil {
+		return sample{}, err
+	}
+	got, err := launch(ctx, command, environment)
+	if err != nil {
+		return sample{}, err
+	}
+	if err := arrived(root, b.copied); err != nil {
+		return sample{}, fmt.Errorf("%s did not copy all: %w", strings.Join(command, " "), err)
+	}
+	return got, nil
+}

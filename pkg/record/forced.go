@@ -1,0 +1,44 @@
+package record
+
+import "dockline/pkg/fault"
+
+// LastForced returns the promotion by which the tag to came to hold the image that the records are attached to, if that
+// replaced another image: what undoing it has to bring back. With signedOnly, records count that a known key signed, and
+// no others. Errors are of kind fault.Refused.
+//
+// An unsigned record may be anybody's. Whoever acts on one must have another word for it: that the backup tag holds the
+// very image that the record says was replaced.
+func LastForced(records []Signed, to string, signedOnly bool) (Promotion, error) {
+	last, err := Last(records, to, signedOnly)
+	switch {
+	case err != nil:
+		return Promotion{}, err
+	case last.Promotion.Kind != Forced || last.Promotion.Replaced == "" || last.Promotion.Backup == "":
+		return Promotion{}, fault.New(fault.Refused,
+			"reading the records: the last one about %q is of a promotion that replaced nothing (%s)", to, last.Promotion.Kind)
+	}
+	return *last.Promotion, nil
+}
+
+// Last returns the newest record of a promotion to the reference. Errors are of kind fault.Refused: there is none.
+func Last(records []Signed, to string, signedOnly bool) (Signed, error) {
+	var last Signed
+	other := 0
+	for _, one := range records {
+		switch {
+		case one.Promotion == nil || one.Promotion.To != to:
+		case signedOnly && one.Key == "":
+			other++
+		case last.Promotion == nil || !one.Promotion.Time.Before(last.Promotion.Time):
+			last = one
+		}
+	}
+	switch {
+	case last.Promotion == nil && other > 0:
+		return last, fault.New(fault.Refused,
+			"reading the records: of those about %q none is signed by a key that is known here (%d are not)", to, other)
+	case last.Promotion == nil:
+		return last, fault.New(fault.Refused, "reading the records: there is none about %q", to)
+	}
+	return last, nil
+}

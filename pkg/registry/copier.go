@@ -1,0 +1,288 @@
+package registry
+
+import (
+	"context"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
+
+	"dockline/pkg/fault"
+)
+
+// Source is where manifests and blobs are copied from: a [Repository], or an image made here ([FromImage]).
+type Source interface {
+	// Manifest returns the manifest of a digest; its Raw has that digest.
+	Manifest(ctx context.Context, digest v1.Hash) (Manifest, error)
+	// Blob returns a blob's content, which ends in an error unless it has the descriptor's digest and size, and when
+	// ctx ends.
+	Blob(ctx context.Context, blob v1.Descriptor) (io.ReadCloser, error)
+}
+
+// Copier copies images, any number of them at a time. What is under way is bounded for all of them together, and what
+// one of them has brought to a registry, or found there, another does not send again: the registry takes it over from
+// the other repository. The zero value is ready to use.
+type Copier struct {
+	lanes  lanes
+	ledger ledger
+}
+
+// Prepare asks the target ahead, at the time when other questions are under way, whether a repository is one that it does
+// not know yet, and so has nothing: then nothing is looked for there before it is sent. It returns at once. What is not
+// answered when it matters counts as no.
+func (c *Copier) Prepare(ctx context.Context, to *Repository) {
+	go func() {
+		var err error
+		defer fault.Catch(&err)
+		if to.unknown(ctx) {
+			c.ledger.isNew(to)
+		}
+	}()
+}
+
+// Job is one copy: of the image with the manifest Root, with all its platforms, into the repository To.
+type Job struct {
+	From Source
+	Root Manifest
+	To   *Repository
+	// Report, which may be nil, is called from several goroutines, one at a time.
+	Report func(Progress)
+}
+
+// Copied says what a copy consisted of.
+type Copied struct {
+	Manifests int   // written: the image's own, one for each platform, and the index
+	Blobs     int   // layers and configurations, in all
+	Present   int   // of these, those that were there already
+	Mounted   int   // of these, those that the registry took over from another of its repositories
+	Bytes     int64 // sent
+}
+
+// Progress is how far one blob is. The last report of a blob has State other than Running.
+type Progress struct {
+	Blob  v1.Descriptor
+	Done  int64
+	State State
+}
+
+// State says what becomes of a blob.
+type State string
+
+// The states of a blob.
+const (
+	Running State = "running"
+	Sent    State = "sent"
+	Present State = "present" // was there already
+	Mounted State = "mounted" // taken over by the registry from another of its repositories
+)
+
+// reportEvery keeps the reports about a running blob from costing more than the blob.
+const reportEvery = time.Second
+
+// Copy copies one image, found by its digest in the source: see [Copier.Copy].
+func Copy(ctx context.Context, from Source, root v1.Hash, to *Repository, report func(Progress)) (Copied, error) {
+	manifest, err := from.Manifest(ctx, root)
+	if err != nil {
+		return Copied{}, err
+	}
+	return new(Copier).Copy(ctx, Job{From: from, Root: manifest, To: to, Report: report})
+}
+
+// Copy does the job. It writes blobs first, then the manifests by their digests, children before the index, and no tag:
+// until a tag is put, nobody sees the image. A copy that was broken off is completed by another. Nothing is written
+// unless all manifests are there in the source. Layers that must not be distributed ("foreign") are left where they are.
+// Errors name their side.
+func (c *Copier) Copy(ctx context.Context, job Job) (Copied, error) {
+	graph, err := walk(ctx, job.From, job.Root)
+	if err != nil {
+		return Copied{}, err
+	}
+	run := &copying{Job: job, copier: c, copied: Copied{Blobs: len(graph.blobs)}}
+	run.limit = job.To.client.throttle.now // a registry that has had too many calls gets fewer blobs at a time too
+	if from, ok := job.From.(*Repository); ok {
+		run.limit = func() int { return min(job.To.client.throttle.now(), from.client.throttle.now()) }
+		if from.registry.host == job.To.registry.host && !from.Same(job.To) {
+			run.mountFrom = from
+		}
+	}
+	if err := run.blobs(ctx, graph.blobs); err != nil {
+		return run.copied, err
+	}
+	err = run.manifests(ctx, graph.levels())
+	return run.copied, err
+}
+
+// copying is one run of Copy.
+type copying struct {
+	Job
+	copier    *Copier
+	mountFrom *Repository // the source, where it is of the target's registry
+	limit     func() int  // of lanes
+
+	mu     sync.Mutex
+	copied Copied
+}
+
+// blobs brings all blobs, the large ones first: they take the longest.
+func (c *copying) blobs(ctx context.Context, blobs []v1.Descriptor) error {
+	slices.SortStableFunc(blobs, func(a, b v1.Descriptor) int { return int(min(1, max(-1, b.Size-a.Size))) })
+	group, groupContext := errgroup.WithContext(ctx)
+	group.SetLimit(mostLanes)
+	for _, blob := range blobs {
+		if groupContext.Err() != nil {
+			break
+		}
+		group.Go(func() (err error) {
+			defer fault.Catch(&err)
+			return c.blob(groupContext, blob)
+		})
+	}
+	return group.Wait()
+}
+
+// manifests writes the manifests of each level once those of the level before are there.
+func (c *copying) manifests(ctx context.Context, levels [][]Manifest) error {
+	for _, level := range levels {
+		group, groupContext := errgroup.WithContext(ctx)
+		group.SetLimit(mostLanes)
+		for _, manifest := range level {
+			group.Go(func() (err error) {
+				defer fault.Catch(&err)
+				return c.To.Put(groupContext, manifest, "")
+			})
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		c.copied.Manifests += len(level)
+	}
+	return nil
+}
+
+// blob has the target repository hold the blob, by the least that is needed.
+func (c *copying) blob(ctx context.Context, blob v1.Descriptor) error {
+	there, err := c.isThere(ctx, blob)
+	if err != nil {
+		return err
+	}
+	if there {
+		return c.finish(blob, Present)
+	}
+	for {
+		turn := c.copier.ledger.take(c.To, blob.Digest)
+		switch {
+		case turn.there:
+			return c.finish(blob, Present)
+		case turn.wait != nil:
+			select {
+			case <-turn.wait:
+				continue
+			case <-ctx.Done():
+				return lost(ctx, ctx.Err())
+			}
+		}
+		return c.bring(ctx, blob, turn)
+	}
+}
+
+func (c *copying) isThere(ctx context.Context, blob v1.Descriptor) (bool, error) {
+	switch {
+	case c.copier.ledger.known(c.To, blob.Digest):
+		return true, nil
+	case blob.Size <= smallBlob && c.copier.ledger.news(c.To):
+		return false, nil
+	}
+	if err := c.copier.lanes.enter(ctx, 1, c.limit); err != nil {
+		return false, lost(ctx, err)
+	}
+	defer c.copier.lanes.leave(1)
+	there, err := c.To.hasBlob(ctx, blob)
+	if there {
+		c.copier.ledger.add(c.To, blob.Digest)
+	}
+	return there, err
+}
+
+// smallBlob is the largest that is sent to a new repository unasked. (Layers may be there all the same, where a copy was
+// broken off before its first manifest. Sending what is there does no harm, but takes its time.)
+const smallBlob = 1 << 20
+
+// bring mounts or sends the blob.
+func (c *copying) bring(ctx context.Context, blob v1.Descriptor, turn turn) (err error) {
+	arrived := false
+	defer func() { turn.done(arrived) }()
+	width := lanesFor(blob.Size)
+	if err := c.copier.lanes.enter(ctx, width, c.limit); err != nil {
+		return lost(ctx, err)
+	}
+	defer c.copier.lanes.leave(width)
+	mountFrom := c.mountFrom
+	if turn.holder != nil {
+		mountFrom = turn.holder
+	}
+	mounted, err := c.To.upload(ctx, blob, func(ctx context.Context) (io.ReadCloser, error) {
+		content, err := c.From.Blob(ctx, blob)
+		if err != nil {
+			return nil, err
+		}
+		c.tell(Progress{Blob: blob, State: Running})
+		return &metered{ReadCloser: content, blob: blob, tell: c.tell, told: time.Now()}, nil
+	}, mountFrom)
+	if err != nil {
+		return err
+	}
+	arrived = true
+	if mounted {
+		return c.finish(blob, Mounted)
+	}
+	if turn.holder != nil {
+		c.copier.ledger.noMounts()
+	}
+	return c.finish(blob, Sent)
+}
+
+func (c *copying) finish(blob v1.Descriptor, state State) error {
+	c.mu.Lock()
+	switch state {
+	case Present:
+		c.copied.Present++
+	case Mounted:
+		c.copied.Mounted++
+	default:
+		c.copied.Bytes += blob.Size
+	}
+	c.mu.Unlock()
+	c.tell(Progress{Blob: blob, Done: blob.Size, State: state})
+	return nil
+}
+
+func (c *copying) tell(progress Progress) {
+	if c.Report == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Report(progress)
+}
+
+// metered tells how far a stream is, every now and then.
+type metered struct {
+	io.ReadCloser
+	blob v1.Descriptor
+	tell func(Progress)
+	done int64
+	told time.Time
+}
+
+func (m *metered) Read(p []byte) (n int, err error) {
+	n, err = m.ReadCloser.Read(p)
+	m.done += int64(n)
+	if time.Since(m.told) >= reportEvery {
+		m.told = time.Now()
+		m.tell(Progress{Blob: m.blob, Done: m.done, State: Running})
+	}
+	return n, err
+}
