@@ -44,6 +44,9 @@ var withoutParameter = map[string]string{
 	"RECORD_PUBLIC_KEY_FILE":     "record-public-key holds them",
 	"REPORT_DIR":                 "it is the workspace reports",
 	"ALLOW_PRIVILEGED":           "the Task's containers are not privileged",
+	"DEPLOY_FREEZE":              "it is GitLab's to say",
+	"REQUIRE_PROTECTED_REF":      "likewise",
+	"PROTECTED_REF":              "likewise",
 	"ALLOW_READABLE_CREDENTIALS": "the build's container holds no file with credentials",
 }
 

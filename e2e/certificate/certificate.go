@@ -17,13 +17,14 @@ import (
 	"time"
 )
 
-// Certificate is one for 127.0.0.1, ::1 and localhost, valid for a day. It is its own CA: a client trusts CertificatePEM.
+// Certificate is one for 127.0.0.1, ::1 and localhost, valid for a day. It is its own CA: the other end trusts
+// CertificatePEM. Servers show it, and clients can.
 type Certificate struct {
 	CertificatePEM, KeyPEM []byte
 }
 
-// New makes a certificate with a new key.
-func New() (Certificate, error) {
+// New makes a certificate with a new key, which is for these host names too.
+func New(names ...string) (Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return Certificate{}, err
@@ -36,8 +37,8 @@ func New() (Certificate, error) {
 		SerialNumber: serial, Subject: pkix.Name{CommonName: "localhost"},
 		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(24 * time.Hour),
 		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, BasicConstraintsValid: true, IsCA: true,
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, DNSNames: []string{"localhost"},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, BasicConstraintsValid: true, IsCA: true,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, DNSNames: append([]string{"localhost"}, names...),
 	}
 	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {

@@ -141,6 +141,7 @@ func (a *authority) exchange(
 		return bearer{}, fault.New(fault.Unexpected, "logging in to %q: %w", a.host, err)
 	}
 	request.Header.Set("User-Agent", c.agent)
+	asking := time.Now()
 	answer, err := c.exchange(request, false)
 	if err != nil {
 		return bearer{}, loginError(realm.Host, err)
@@ -172,10 +173,17 @@ func (a *authority) exchange(
 	if c.onSecret != nil {
 		c.onSecret(content.Token)
 	}
-	// The specification's default is 60 seconds; a token is renewed when a fifth of its time is left.
-	life := time.Duration(max(content.ExpiresIn, 60)) * time.Second
-	return bearer{value: content.Token, expires: time.Now().Add(life * 4 / 5)}, nil
+	if content.ExpiresIn <= 0 {
+		content.ExpiresIn = 60 // the specification's default
+	}
+	// A token is renewed when a fifth of its time is left. Its time is counted by our own clock, from before it was made:
+	// issued_at is of another one.
+	life := time.Duration(min(content.ExpiresIn, longestToken)) * time.Second
+	return bearer{value: content.Token, expires: asking.Add(life * 4 / 5)}, nil
 }
+
+// longestToken is the longest time that a token is trusted for, in seconds: a day. What says more may be an overflow.
+const longestToken = 24 * 60 * 60
 
 func tokenRequest(
 	ctx context.Context, realm *url.URL, service string, own credentials, scopes []scope,

@@ -189,10 +189,15 @@ func lost(ctx context.Context, err error) error {
 		return fault.New(fault.Unavailable, "checking its certificate: %w", verification.Err)
 	case notTLS || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return fault.New(fault.Unavailable, "connecting: %w: server gave HTTP response to HTTPS client", errNotTLS)
+	case certificateRefused(err):
+		return fault.New(fault.Denied, "connecting: it does not take our client certificate, or wants one: %w", err)
 	case noAddress && dns.IsNotFound:
 		return fault.New(fault.Unavailable, "connecting: no such host: %q", dns.Name)
 	}
-	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" {
+	switch dial, ok := errors.AsType[*net.OpError](err); {
+	case ok && dial.Op == "proxyconnect":
+		return fault.New(fault.Unavailable, "connecting through the proxy: %w", &transientError{err})
+	case ok && dial.Op == "dial":
 		return fault.New(fault.Unavailable, "connecting: %w", &transientError{err})
 	}
 	return fault.New(fault.Unavailable, "losing the connection: %w", &transientError{err})

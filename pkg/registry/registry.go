@@ -12,6 +12,7 @@ package registry
 import (
 	"context"
 	"net"
+	"net/url"
 	"strings"
 
 	"dockline/pkg/fault"
@@ -27,6 +28,8 @@ type Config struct {
 	Auth []AuthFile
 	// CA holds certificates (PEM) that are trusted beside the system's.
 	CA []byte
+	// Certificate and Key (PEM) are shown to a server that asks for a client certificate. The key is not encrypted.
+	Certificate, Key []byte
 	// Insecure accepts any certificate, and plain http where https is not spoken.
 	Insecure bool
 	// Writes says that repositories will be written to, so that the first token that is asked for is good for that too.
@@ -42,6 +45,8 @@ type Config struct {
 	// OnSecret, when set, is told of every token that a token service gives, before the token is used: a registry may
 	// repeat it in its answers. It is called from several goroutines.
 	OnSecret func(string)
+	// Proxy returns the proxy to reach an address through, nil for none. The default has no proxies.
+	Proxy func(*url.URL) (*url.URL, error)
 	// Dial replaces the way to connect, where addresses must not be looked up anew. The default is net.Dialer's.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }

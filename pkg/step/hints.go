@@ -21,6 +21,10 @@ var hints = []hint{
 	{fault.Configuration, "", regexp.MustCompile(`no cluster is configured`), "set KUBECONFIG, or KUBE_SERVER and KUBE_TOKEN"},
 	{fault.Configuration, "", nil, "--help prints the table of variables, --print-config what was read"},
 
+	{0, "registry", regexp.MustCompile(`connecting through the proxy`),
+		"check the proxy and its account in HTTPS_PROXY (or HTTP_PROXY), and name the hosts to reach directly in NO_PROXY"},
+	{fault.Denied, "registry", regexp.MustCompile(`connecting: it does not take our client certificate`),
+		"give the certificate and the key that this registry asks for in {P}REGISTRY_CERT_FILE and {P}REGISTRY_KEY_FILE"},
 	{fault.Unavailable, "registry", regexp.MustCompile(`checking its certificate: |: tls: |: x509: `),
 		"name the CA that signs the registry's certificate in {P}REGISTRY_CA_FILE"},
 	{fault.Unavailable, "base image registry", regexp.MustCompile(`connecting: it answers in plain http`),

@@ -21,6 +21,10 @@ type Registry struct {
 	AuthFile string `env:"REGISTRY_AUTH_FILE"`
 	// File with the CA certificate (PEM) that signs the registry's certificate.
 	CAFile string `env:"REGISTRY_CA_FILE"`
+	// File with the client certificate (PEM) that is shown to a registry that asks for one. Needs REGISTRY_KEY.
+	CertFile string `env:"REGISTRY_CERT_FILE"`
+	// Private key (PEM, not encrypted) of the client certificate.
+	Key Secret `env:"REGISTRY_KEY"`
 	// Accept plain http, and any certificate.
 	Insecure bool `env:"REGISTRY_INSECURE"`
 }
@@ -40,14 +44,21 @@ func (r Registry) Validate(prefix string) error {
 	case r.Username == "" && r.Password != "":
 		problems = append(problems, Problem("%sREGISTRY_USERNAME is missing: %sREGISTRY_PASSWORD is set", prefix, prefix))
 	}
+	switch {
+	case r.CertFile != "" && r.Key == "":
+		problems = append(problems, Problem("%sREGISTRY_KEY is missing: %sREGISTRY_CERT_FILE is set", prefix, prefix))
+	case r.CertFile == "" && r.Key != "":
+		problems = append(problems, Problem("%sREGISTRY_CERT_FILE is missing: %sREGISTRY_KEY is set", prefix, prefix))
+	}
 	return errors.Join(problems...)
 }
 
-// Access resolves the group to what pkg/registry opens: it reads the CA and the files of credentials, and masks what
-// they hold; repetitions are logged. Side names the registry in errors: "registry", "source registry", "target registry".
+// Access resolves the group to what pkg/registry opens: it reads the CA, the client certificate and the files of
+// credentials, and masks what they hold; repetitions are logged. Side names the registry in errors: "registry", "source registry", "target registry".
 //
 // The order of credentials is: the group's own, its auth file, REGISTRY_AUTH_FILE, DOCKER_AUTH_CONFIG,
 // DOCKER_CONFIG/config.json, ~/.docker/config.json, podman's auth.json, CI_REGISTRY_* for that host only, none.
+// Proxies are those of HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
 func (r Registry) Access(rt *Runtime, side string) (registry.Config, error) {
 	config := registry.Config{
 		Address:  r.Address,
@@ -66,6 +77,15 @@ func (r Registry) Access(rt *Runtime, side string) (registry.Config, error) {
 		if config.CA, err = readSmallFile(r.CAFile); err != nil {
 			return config, Problem("%sREGISTRY_CA_FILE: %w", prefixOf(side), err)
 		}
+	}
+	if r.CertFile != "" {
+		if config.Certificate, err = readSmallFile(r.CertFile); err != nil {
+			return config, Problem("%sREGISTRY_CERT_FILE: %w", prefixOf(side), err)
+		}
+		config.Key = []byte(r.Key.Reveal())
+	}
+	if config.Proxy, err = proxies(rt.Getenv); err != nil {
+		return config, err
 	}
 	for _, path := range []string{r.AuthFile, rt.Getenv("REGISTRY_AUTH_FILE")} {
 		if path == "" {

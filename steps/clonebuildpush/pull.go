@@ -131,5 +131,6 @@ func (p *puller) configFor(host string) registry.Config {
 		return config
 	}
 	config.Username, config.Password, config.Insecure = "", "", false
+	config.Certificate, config.Key = nil, nil
 	return config
 }

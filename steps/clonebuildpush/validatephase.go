@@ -67,6 +67,7 @@ func (c *Config) validatePhase() error {
 	stray("GIT_PASSWORD", c.GitPassword != "", phaseClone)
 	stray("GIT_SSH_KEY", c.GitSSHKey != "", phaseClone)
 	stray("REGISTRY_PASSWORD", c.Password != "", phaseBuild, phasePush)
+	stray("REGISTRY_KEY", c.Key != "", phaseBuild, phasePush)
 	stray("REGISTRY_AUTH_FILE", c.AuthFile != "", phaseBuild, phasePush)
 	for _, name := range slices.Sorted(maps.Keys(c.BuildSecrets)) {
 		stray("BUILD_SECRET_"+name, true, phaseBuild)

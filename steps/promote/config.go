@@ -51,6 +51,8 @@ type Config struct {
 	FloatingTags []string `env:"FLOATING_TAGS"`
 	// Have a pre-release, such as 1.0-rc.3, move FLOATING_TAGS too.
 	FloatingPreReleases bool `env:"FLOATING_PRERELEASES"`
+	// Gates are the rules that an image must pass.
+	Gates `env:""`
 	// Bring back the image that the target's tag held before a forced promotion, if the tag still holds what that wrote.
 	// The promotion's record says what it was, and the tag under which it is kept must still hold it. The image that goes
 	// is kept under BACKUP_TAG.
@@ -109,7 +111,7 @@ func (c *Config) Validate() error {
 	if c.Force && c.ForceReason == "" {
 		problems = append(problems, step.Problem("FORCE_REASON is missing: FORCE is set"))
 	}
-	problems = append(problems, c.validateRecords(), c.Source.Validate("SOURCE_"), c.Target.Validate("TARGET_"))
+	problems = append(problems, c.Gates.validate(), c.validateRecords(), c.Source.Validate("SOURCE_"), c.Target.Validate("TARGET_"))
 	return errors.Join(problems...)
 }
 

@@ -29,7 +29,7 @@ func Program() step.Program {
 			"registry, and never replaces another image there unless told to.",
 		Step:    &Config{},
 		Source:  source,
-		Shared:  []string{recording.Source},
+		Shared:  []string{recording.Source, gatesSource},
 		Results: []string{"DESTINATION_DIGEST", "PROMOTION", "PROMOTED_IMAGE"},
 	}
 }

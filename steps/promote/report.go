@@ -10,7 +10,8 @@ type imageReport struct {
 	Replaced  string            `json:"replaced,omitempty"`  // digest of the image that the tag held
 	Backup    string            `json:"backup,omitempty"`    // where that is kept
 	Reason    string            `json:"reason,omitempty"`
-	Record    string            `json:"record,omitempty"` // HOST/NAME@DIGEST of the record that this run wrote
+	Signature string            `json:"signature,omitempty"` // by whom it is signed, where that was asked
+	Record    string            `json:"record,omitempty"`    // HOST/NAME@DIGEST of the record that this run wrote
 	Floating  []*floatingReport `json:"floating,omitempty"`
 	Blobs     int               `json:"blobs"`         // of the image, in all
 	Present   int               `json:"present"`       // in the target already

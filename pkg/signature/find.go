@@ -1,0 +1,108 @@
+package signature
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dockline/pkg/fault"
+	"dockline/pkg/registry"
+)
+
+const (
+	// simpleSigning is the media type of cosign's payloads (cosign, specs/SIGNATURE_SPEC.md).
+	simpleSigning = "application/vnd.dev.cosign.simplesigning.v1+json"
+	// cosignReferrer is the type of a referrer that holds such payloads (cosign's experiment with OCI 1.1).
+	cosignReferrer = "application/vnd.dev.cosign.artifact.sig.v1+json"
+	// emptyConfig stands as the type of a referrer whose maker named none.
+	emptyConfig = "application/vnd.oci.empty.v1+json"
+	// largestSignature is far above what any tool writes: some KiB, and a bundle with a proof of a log some more.
+	largestSignature = 1 << 20
+)
+
+// isBundle tells a sigstore bundle's media type, in both of its spellings ("…bundle.v0.3+json", "…bundle+json;version=0.2").
+func isBundle(mediaType string) bool {
+	return strings.HasPrefix(mediaType, "application/vnd.dev.sigstore.bundle")
+}
+
+type found struct {
+	registry.Manifest
+	at string // its tag, or its digest
+}
+
+// find returns the manifests that may hold signatures of the image. The error says what could not be asked; what the
+// rest of the registry answered is returned beside it.
+func find(ctx context.Context, in Repository, image v1.Hash) ([]found, error) {
+	var tagged, listed []found
+	var tagError, listError error
+	var both sync.WaitGroup
+	both.Go(func() {
+		defer fault.Catch(&tagError)
+		tag := image.Algorithm + "-" + image.Hex + ".sig"
+		manifest, present, err := in.Lookup(ctx, tag)
+		if tagError = err; present {
+			tagged = []found{{manifest, tag}}
+		}
+	})
+	both.Go(func() {
+		defer fault.Catch(&listError)
+		listed, listError = referrers(ctx, in, image)
+	})
+	both.Wait()
+	return slices.Concat(tagged, listed), errors.Join(tagError, listError)
+}
+
+func referrers(ctx context.Context, in Repository, image v1.Hash) ([]found, error) {
+	all, err := in.Referrers(ctx, image)
+	if err != nil {
+		return nil, err
+	}
+	var manifests []found
+	for _, one := range all {
+		kind := one.ArtifactType
+		if kind != "" && kind != emptyConfig && kind != cosignReferrer && !isBundle(kind) {
+			continue
+		}
+		if len(manifests) == mostSignatures {
+			break // Check counts what they hold
+		}
+		manifest, present, lookup := in.Lookup(ctx, one.Digest.String())
+		err = errors.Join(err, lookup)
+		if present { // a list that names what is gone is no news of a signature
+			manifests = append(manifests, found{manifest, one.Digest.String()})
+		}
+	}
+	return manifests, err
+}
+
+// layersOf returns the layers of a manifest that may be signatures.
+func layersOf(manifest registry.Manifest) []v1.Descriptor {
+	var content struct {
+		Layers []v1.Descriptor `json:"layers"`
+	}
+	if err := json.Unmarshal(manifest.Raw, &content); err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(content.Layers, func(layer v1.Descriptor) bool {
+		return layer.MediaType != simpleSigning && !isBundle(string(layer.MediaType))
+	})
+}
+
+func read(ctx context.Context, in Repository, layer v1.Descriptor) ([]byte, error) {
+	if layer.Size > largestSignature {
+		return nil, fmt.Errorf("it has %d bytes, and 1 MiB are the most that is read", layer.Size)
+	}
+	blob, err := in.Blob(ctx, layer)
+	if err != nil {
+		return nil, err
+	}
+	defer blob.Close()
+	return io.ReadAll(io.LimitReader(blob, largestSignature+1))
+}
