@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"dockline/e2e/leftover"
 )
 
 // started are the programs that a cluster consists of, as they are started.
@@ -35,10 +36,10 @@ func (c Cluster) Down(ctx context.Context) error {
 	for _, name := range slices.Backward(started) {
 		c.stop(name, syscall.SIGKILL) // the API server would otherwise wait for those who watch
 	}
-	for _, pid := range c.rest() { // what watches over a container that would not end
+	for _, pid := range leftover.Processes(c.Dir + "/") { // what watches over a container that would not end
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	if err := c.unmount(); err != nil {
+	if err := leftover.Unmount(c.Dir); err != nil {
 		return err
 	}
 	removeGroups()
@@ -64,30 +65,12 @@ func (c Cluster) killContainers(ctx context.Context) {
 	}
 }
 
-// unmount takes off what is mounted in the cluster's folder, the innermost first.
-func (c Cluster) unmount() error {
-	table, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		return err
-	}
-	lines := strings.Split(string(table), "\n")
-	for i := len(lines) - 1; i >= 0; i-- {
-		fields := strings.Fields(lines[i])
-		if len(fields) > 1 && strings.HasPrefix(fields[1], c.Dir+"/") {
-			if err := syscall.Unmount(fields[1], syscall.MNT_DETACH); err != nil {
-				return fmt.Errorf("unmounting %q: %w", fields[1], err)
-			}
-		}
-	}
-	return nil
-}
-
 // removeGroups removes the control groups of the pods (cgroup v1 and v2): the kubelet puts them at the top.
 func removeGroups() {
 	for _, pattern := range []string{"/sys/fs/cgroup/kubepods", "/sys/fs/cgroup/*/kubepods"} {
 		groups, _ := filepath.Glob(pattern)
 		for _, group := range groups {
-			removeFolders(group)
+			leftover.Remove(group)
 		}
 	}
 }
@@ -99,13 +82,7 @@ const kubeletDir = "/var/lib/kubelet"
 
 // noteTraces writes down which of them are not there yet.
 func (c Cluster) noteTraces() error {
-	var absent []string
-	for _, path := range elsewhere {
-		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-			absent = append(absent, path)
-		}
-	}
-	return os.WriteFile(c.in("absent"), []byte(strings.Join(absent, "\n")), 0o600)
+	return os.WriteFile(c.in("absent"), []byte(strings.Join(leftover.Absent(elsewhere), "\n")), 0o600)
 }
 
 // removeTraces removes what programs have put there: files that are this cluster's own, and the folders that were not
@@ -129,20 +106,6 @@ func (c Cluster) removeTraces() {
 		if path == kubeletDir {
 			_ = os.Remove(kubeletDir + "/device-plugins/kubelet.sock")
 		}
-		removeFolders(path)
-	}
-}
-
-// removeFolders removes empty folders, the innermost first.
-func removeFolders(path string) {
-	var folders []string
-	_ = filepath.WalkDir(path, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.IsDir() {
-			folders = append(folders, path)
-		}
-		return nil
-	})
-	for i := len(folders) - 1; i >= 0; i-- {
-		_ = os.Remove(folders[i])
+		leftover.Remove(path)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"dockline/e2e/leftover"
 )
 
 // start starts a program that outlives us. Its output is in NAME.log, its process id in NAME.pid. Every program has
@@ -61,8 +63,7 @@ func (c Cluster) process(name string) int {
 
 // ours tells whether a process is one of this cluster's.
 func (c Cluster) ours(pid int) bool {
-	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return err == nil && strings.Contains(string(line), c.Dir+"/")
+	return leftover.Names(pid, c.Dir+"/")
 }
 
 // stop ends a program, and waits until it is gone.
@@ -79,17 +80,6 @@ func (c Cluster) stop(name string, signal syscall.Signal) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	_ = syscall.Kill(pid, syscall.SIGKILL)
-}
-
-// rest are the processes that are left.
-func (c Cluster) rest() (pids []int) {
-	entries, _ := os.ReadDir("/proc")
-	for _, entry := range entries {
-		if pid, err := strconv.Atoi(entry.Name()); err == nil && pid != os.Getpid() && c.ours(pid) {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
 }
 
 // logs are the last lines that each program has written.

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"dockline/e2e/leftover"
 )
 
 // Engine is a running engine. Close it.
@@ -45,7 +47,7 @@ func Start(ctx context.Context) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		Host: "unix://" + filepath.Join(dir, "docker.sock"), dir: dir, traces: absent(),
+		Host: "unix://" + filepath.Join(dir, "docker.sock"), dir: dir, traces: leftover.Absent(elsewhere),
 		ended: make(chan struct{}), release: make(chan struct{}),
 	}
 	if err := e.start(); err != nil {
@@ -102,11 +104,7 @@ func (e *Engine) Close() error {
 		problems = append(problems, errors.New("stopping the container engine: it had to be killed"), e.process.Kill())
 		<-e.ended
 	}
-	e.killRest()
-	problems = append(problems, e.unmount(), os.RemoveAll(e.dir))
-	removeTraces(e.traces)
-	e.removeGroups()
-	return errors.Join(problems...)
+	return errors.Join(append(problems, e.removeTraces())...)
 }
 
 // start starts the engine from a thread that lives as long as it: the kernel ends it with that thread (PR_SET_PDEATHSIG).

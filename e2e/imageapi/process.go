@@ -272,8 +272,10 @@ func freePort() (int, error) {
 	return port, listener.Close()
 }
 
+// listens tells whether something answers on a port of loopback. The kernel tells that at once; the limit is for a machine
+// on which this program comes late to hear it, and a pod must not count as not ready for that.
 func listens(port int) bool {
-	connection, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), readyPoll*10)
+	connection, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), 2*time.Second)
 	if err != nil {
 		return false
 	}

@@ -196,14 +196,20 @@ func TestRealBuildThatFailsInItsThirdInstruction(t *testing.T) {
 	}
 }
 
+// longestBuild is how long a build may take: some seconds, but on a machine that does much else.
+const longestBuild = 5 * time.Minute
+
 // runInSandbox runs args, by default the program alone, as a container engine would run our image. It returns the exit
 // status and what was written.
 func (s *stage) runInSandbox(args []string, results string, changes map[string]string, alter ...func(*sandbox.Spec)) (int, string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), longestBuild)
 	defer cancel()
 	command := s.inSandbox(ctx, args, results, changes, alter...)
 	output, err := command.CombinedOutput()
+	if ctx.Err() != nil {
+		s.t.Fatalf("it has not ended after %v:\n%s", longestBuild, output)
+	}
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		s.t.Fatal(err)
 	}

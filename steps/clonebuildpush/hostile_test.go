@@ -41,7 +41,7 @@ func TestSIGTERMInTheMiddleOfABuild(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			results := t.TempDir()
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), longestBuild)
 			defer cancel()
 			command := s.inSandbox(ctx, row.args, results, map[string]string{
 				"CONTEXT_DIR": "", "BUILD_ARGS": "BASE=" + s.registry + "/deepsky/web:1",

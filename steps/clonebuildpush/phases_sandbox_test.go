@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -106,13 +105,16 @@ func (p *realPod) phase(phase string, other container) (status int, output strin
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(p.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(p.t.Context(), longestBuild)
 	defer cancel()
 	command, err := box.Command(ctx)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	out, err := command.CombinedOutput()
+	if ctx.Err() != nil {
+		p.t.Fatalf("PHASE=%s has not ended after %v:\n%s", phase, longestBuild, out)
+	}
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		p.t.Fatal(err)
 	}

@@ -2,6 +2,8 @@ package promote
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -19,7 +21,7 @@ type Config struct {
 	Image string `env:"IMAGE"`
 	// Set of images to promote together: no tag moves before all of them are in the target. Each is
 	// CODE/NAME:VERSION, with @sha256:… for exactly that image and =VERSION for another version in the target, such as
-	// deepsky/shop:1.0-rc.3@sha256:…=1.0; separated by commas or white space, # begins a comment.
+	// deepsky/shop:1.0-rc.3@sha256:…=1.0; separated by commas or white space, # begins a comment. 1000 images at most.
 	Images string `env:"IMAGES"`
 	// File with the set of images, one a line, written as in IMAGES.
 	ImagesFile string `env:"IMAGES_FILE"`
@@ -35,7 +37,7 @@ type Config struct {
 	ReleaseVersion string `env:"RELEASE_VERSION"`
 	// Replace the image that the target's tag holds, whichever it is. It is kept under BACKUP_TAG. Needs FORCE_REASON.
 	Force bool `env:"FORCE"`
-	// Why an image is replaced, in a few words, for the log and the report.
+	// Why an image is replaced, or that undone, in a few words, for the log, the report and the record.
 	ForceReason string `env:"FORCE_REASON"`
 	// Digest (sha256:…) of the one image that may be replaced in the target. It is kept under BACKUP_TAG. Where the tag
 	// holds another, nothing is replaced, FORCE or not. Not with a set.
@@ -49,6 +51,17 @@ type Config struct {
 	FloatingTags []string `env:"FLOATING_TAGS"`
 	// Have a pre-release, such as 1.0-rc.3, move FLOATING_TAGS too.
 	FloatingPreReleases bool `env:"FLOATING_PRERELEASES"`
+	// Bring back the image that the target's tag held before a forced promotion, if the tag still holds what that wrote.
+	// The promotion's record says what it was, and the tag under which it is kept must still hold it. The image that goes
+	// is kept under BACKUP_TAG.
+	Undo bool `env:"UNDO"`
+	// Find out what would be done, up to and including the gates, and print it. Nothing is written to a registry, and
+	// there are no results.
+	DryRun bool `env:"DRY_RUN"`
+	// With DRY_RUN: file for the plan (JSON); beside it, with the ending .md, it is written for people. Without DRY_RUN:
+	// plan to carry out exactly. If anything is not as it was planned, nothing is written (exit status 3). A plan gives no
+	// permission: all other variables are set as they were when it was made.
+	PlanFile string `env:"PLAN_FILE"`
 	// Attach a record to the image in the target, which says who promoted it, when, from where and why.
 	Record bool `env:"RECORD, default=true"`
 	// Records and their keys.
@@ -60,6 +73,7 @@ type Config struct {
 	// that says otherwise.
 	MinSoak time.Duration `env:"MIN_SOAK"`
 
+	plan     *plan             // PLAN_FILE's, when it is to be carried out
 	patience registry.Patience // the default's zero value but in tests
 }
 
@@ -71,7 +85,7 @@ func (c *Config) Validate() error {
 			problems = append(problems, step.Problem("%s: %w", variable, err))
 		}
 	}
-	_, err := c.orders()
+	orders, err := c.orders()
 	problems = append(problems, err)
 	if c.Image == "" && (c.Images != "" || c.ImagesFile != "") {
 		for variable, value := range map[string]string{"DIGEST": c.Digest, "FORCE_REPLACES": c.ForceReplaces} {
@@ -91,10 +105,37 @@ func (c *Config) Validate() error {
 	if c.BackupTag != "" {
 		add("BACKUP_TAG", image.Template(c.BackupTag).Check())
 	}
-	problems = append(problems, c.checkTemplates())
+	problems = append(problems, c.checkTemplates(), c.checkPlan(), c.checkUndo(orders))
 	if c.Force && c.ForceReason == "" {
 		problems = append(problems, step.Problem("FORCE_REASON is missing: FORCE is set"))
 	}
 	problems = append(problems, c.validateRecords(), c.Source.Validate("SOURCE_"), c.Target.Validate("TARGET_"))
+	return errors.Join(problems...)
+}
+
+func (c *Config) checkPlan() (err error) {
+	switch {
+	case c.PlanFile == "":
+	case strings.HasSuffix(c.PlanFile, ".md"):
+		return step.Problem("PLAN_FILE ends in .md: it holds JSON, and the Markdown is written beside it")
+	case !c.DryRun:
+		c.plan, err = readPlan(c.PlanFile)
+	}
+	return err
+}
+
+func (c *Config) checkUndo(orders []order) error {
+	var problems []error
+	if !c.Undo {
+		return nil
+	}
+	for variable, set := range map[string]bool{
+		"DIGEST": c.Digest != "", "FORCE": c.Force, "FORCE_REPLACES": c.ForceReplaces != "",
+		"@sha256:… in IMAGES": c.Image == "" && slices.ContainsFunc(orders, func(o order) bool { return o.digest != "" }),
+	} {
+		if set {
+			problems = append(problems, step.Problem("%s and UNDO are both set: the record alone says what is brought back", variable))
+		}
+	}
 	return errors.Join(problems...)
 }

@@ -125,9 +125,14 @@ func (p *promotion) decideFloating(ctx context.Context, it *item) error {
 			return err
 		case present && found.Digest == it.image.Digest:
 			one.report.State = floatSame
+		case it.promotion() == Undone && (!present || found.Digest != it.held.Digest):
+			one.report.State = floatKept // only what followed to the image that goes follows back
 		case present:
 			one.held = &found
 			one.report.Replaced = found.Digest.String()
+			if it.promotion() == Undone {
+				break
+			}
 			if err := one.compare(ctx, it); err != nil {
 				return err
 			}
@@ -228,7 +233,7 @@ func (p *promotion) moveFloating(ctx context.Context, it *item) error {
 	for _, one := range it.floating {
 		switch one.report.State {
 		case floatKept:
-			p.rt.Log.Info().Msgf("%s stays: it holds the newer %s", one.report.Tag, one.report.Version)
+			p.rt.Log.Info().Str("holds", one.report.Version).Msgf("%s stays where it is", one.report.Tag)
 			continue
 		case floatSame:
 			continue

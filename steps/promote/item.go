@@ -25,6 +25,9 @@ type item struct {
 	err        error              // of the phase that failed for it
 
 	report imageReport
+
+	revision, built string // for people, in a dry run alone
+	platforms       []string
 }
 
 // newItem makes an item of an order, without connecting.

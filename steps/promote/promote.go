@@ -2,14 +2,15 @@
 // with all their platforms, and never over another image unless that is asked for.
 //
 // A run goes through its phases one after the other, each for all images of the set before the next begins: resolve and
-// decide, gates, copy, record, back up, tags (which are read back). Nothing that can be found out by reading is found out after the
-// first write, and no tag moves before all that any of the tags leads to is there.
+// decide, gates, copy, record, back up, tags (which are read back), floating tags. Nothing that can be found out by
+// reading is found out after the first write, and no tag moves before all that any of the tags leads to is there.
 package promote
 
 import (
 	"context"
 	_ "embed"
 	"errors"
+	"slices"
 
 	"dockline/pkg/image"
 	"dockline/pkg/registry"
@@ -41,6 +42,7 @@ const (
 	Copied Promotion = "copied" // the tag was absent, and holds the image now
 	Same   Promotion = "same"   // the tag held the image already; nothing was written
 	Forced Promotion = "forced" // the tag held another image, which is kept under a backup tag
+	Undone Promotion = "undone" // the tag held an image that had replaced another by force, which it holds again
 	Mixed  Promotion = "mixed"  // a set's: not the same for all of its images
 )
 
@@ -52,9 +54,12 @@ func (c *Config) Run(ctx context.Context, rt *step.Runtime) (step.Outcome, error
 	}
 	defer p.close()
 	err = p.run(ctx)
+	if c.DryRun {
+		err = errors.Join(err, p.writePlan(ctx, err))
+	}
 	p.summarize(rt.Stdout, err)
 	outcome := step.Outcome{Report: p.report()}
-	if err == nil {
+	if err == nil && !c.DryRun {
 		outcome.Results = p.results()
 	}
 	return outcome, err
@@ -62,12 +67,13 @@ func (c *Config) Run(ctx context.Context, rt *step.Runtime) (step.Outcome, error
 
 // promotion is one run.
 type promotion struct {
-	config *Config
-	rt     *step.Runtime
-	force  force
-	items  []*item // in the order in which they were given
-	set    bool    // IMAGES or IMAGES_FILE, be it of one image
-	close  func()
+	config         *Config
+	rt             *step.Runtime
+	source, target *registry.Registry
+	force          force
+	items          []*item // in the order in which they were given
+	set            bool    // IMAGES or IMAGES_FILE, be it of one image
+	copier         registry.Copier
 }
 
 // open makes a run of the configuration, without connecting.
@@ -87,9 +93,10 @@ func (c *Config) open(rt *step.Runtime) (*promotion, error) {
 	p := &promotion{
 		config: c,
 		rt:     rt,
+		source: source,
+		target: target,
 		force:  force{any: c.Force, only: c.ForceReplaces, reason: c.ForceReason, backup: image.Template(c.BackupTag)},
 		set:    c.Image == "",
-		close:  func() { source.Close(); target.Close() },
 	}
 	var problems []error
 	for _, one := range orders {
@@ -103,6 +110,11 @@ func (c *Config) open(rt *step.Runtime) (*promotion, error) {
 	return p, c.floatingTags(p.items)
 }
 
+func (p *promotion) close() {
+	p.source.Close()
+	p.target.Close()
+}
+
 func (c *Config) side(rt *step.Runtime, settings step.Registry, name string) (*registry.Registry, error) {
 	config, err := settings.Access(rt, name)
 	if err != nil {
@@ -114,25 +126,44 @@ func (c *Config) side(rt *step.Runtime, settings step.Registry, name string) (*r
 
 // run goes through the phases.
 func (p *promotion) run(ctx context.Context) error {
-	if err := each(ctx, p.items, parallelLookups, p.resolve); err != nil {
+	if err := p.look(ctx); err != nil || p.config.DryRun {
+		return err
+	}
+	return p.write(ctx)
+}
+
+// look finds out all that can be found out without writing.
+func (p *promotion) look(ctx context.Context) error {
+	resolve := p.resolve
+	if p.config.Undo {
+		resolve = p.undo
+	}
+	if err := each(ctx, p.items, parallelLookups, resolve); err != nil {
 		return err
 	}
 	if err := each(ctx, p.items, parallelLookups, p.decideFloating); err != nil {
 		return err
 	}
-	if err := each(ctx, p.items, parallelLookups, p.gates); err != nil {
-		return err
+	if p.config.plan != nil {
+		if err := p.follow(p.config.plan); err != nil {
+			return err
+		}
 	}
+	return each(ctx, p.items, parallelLookups, p.gates)
+}
+
+// write does what was decided: no tag moves before all that any of them leads to is there.
+func (p *promotion) write(ctx context.Context) error {
 	if err := p.copy(ctx, p.items); err != nil {
 		return err
 	}
 	if err := each(ctx, p.items, parallelLookups, p.record); err != nil {
 		return err
 	}
-	if err := each(ctx, p.with(Forced), parallelLookups, p.backUp); err != nil {
+	if err := each(ctx, p.with(Forced, Undone), parallelLookups, p.backUp); err != nil {
 		return err
 	}
-	if err := p.tags(ctx, p.with(Copied, Forced)); err != nil {
+	if err := p.tags(ctx, p.with(Copied, Forced, Undone)); err != nil {
 		return err
 	}
 	return each(ctx, p.items, parallelLookups, p.moveFloating)
@@ -142,13 +173,19 @@ func (p *promotion) run(ctx context.Context) error {
 func (p *promotion) with(promotions ...Promotion) []*item {
 	var some []*item
 	for _, it := range p.items {
-		for _, one := range promotions {
-			if it.promotion() == one {
-				some = append(some, it)
-			}
+		if slices.Contains(promotions, it.promotion()) {
+			some = append(some, it)
 		}
 	}
 	return some
+}
+
+// does returns the word for what a run does, or only would do.
+func (p *promotion) does(word, would string) string {
+	if p.config.DryRun {
+		return would
+	}
+	return word
 }
 
 // results returns what is handed on. A set's digests and images have no room in Tekton's results, and no single step

@@ -32,6 +32,9 @@ var forged = map[string]string{
 	"/etc/ssl/cert.pem": "forged\n",
 }
 
+// daemonLife bounds the daemon's; it ends with its sandbox before. A busy machine takes minutes for a build.
+const daemonLife = 10 * time.Minute
+
 func main() {
 	switch strings.Join(os.Args[1:], " ") {
 	case "left":
@@ -44,7 +47,7 @@ func main() {
 		}
 	case "daemon":
 		again := false
-		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(daemonLife); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			forge()
 			tell("heartbeat")
 			if !again && there("now") {
@@ -62,7 +65,7 @@ func main() {
 			fmt.Fprintln(os.Stderr, "sabotage:", err)
 			os.Exit(1)
 		}
-		for end := time.Now().Add(20 * time.Second); time.Now().Before(end) && !there("heartbeat"); { // it has done its worst once
+		for end := time.Now().Add(time.Minute); time.Now().Before(end) && !there("heartbeat"); { // it has done its worst once
 			time.Sleep(10 * time.Millisecond)
 		}
 	}

@@ -3,8 +3,8 @@
 package main
 
 import (
+	"context"
 	"crypto/subtle"
-	"crypto/tls"
 	"flag"
 	"fmt"
 	"io"
@@ -12,36 +12,32 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"time"
+	"os/signal"
+	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/registry"
+
+	"dockline/e2e/serve"
 )
 
 func main() {
-	if err := run(); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "memoryregistry:", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
+func run(ctx context.Context) error {
 	flag.String("root", "", "not used")
-	listen := flag.String("listen", "127.0.0.1:0", "loopback address to listen on; port 0 chooses one")
 	username := flag.String("username", "", "the account; its password is in the variable PASSWORD")
-	certificate := flag.String("certificate", "", "TLS certificate (PEM)")
-	key := flag.String("key", "", "the certificate's key (PEM)")
+	server := serve.NewFlags(flag.CommandLine)
 	flag.Parse()
 
-	listener, err := net.Listen("tcp", *listen)
-	if err != nil {
-		return err
-	}
 	open := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	account := *username + "\x00" + os.Getenv("PASSWORD")
-	// Not HTTP/2: what keeps the blobs reads one at a time, and the others' bytes would fill the connection's window.
-	server := &http.Server{TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}}
-	server.ReadHeaderTimeout = time.Minute
-	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
 		if subtle.ConstantTimeCompare([]byte(user+"\x00"+password), []byte(account)) != 1 {
 			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
@@ -52,6 +48,5 @@ func run() error {
 		}
 		open.ServeHTTP(w, r)
 	})
-	fmt.Println(listener.Addr())
-	return server.ServeTLS(listener, *certificate, *key)
+	return server.Until(ctx, handler, func(_ string, address net.Addr) { fmt.Println(address) })
 }

@@ -7,17 +7,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"dockline/e2e/gitserver"
+	"dockline/e2e/serve"
 )
 
 func main() {
@@ -31,10 +29,8 @@ func main() {
 
 func run(ctx context.Context) error {
 	root := flag.String("root", ".", "directory of the bare repositories")
-	listen := flag.String("listen", "127.0.0.1:0", "address to listen on")
 	user := flag.String("username", "git", "user name to ask for, when PASSWORD is set")
-	certificate := flag.String("certificate", "", "TLS certificate (PEM); empty means plain http")
-	key := flag.String("key", "", "the certificate's key (PEM)")
+	server := serve.NewFlags(flag.CommandLine)
 	flag.Parse()
 
 	handler, err := gitserver.Handler(gitserver.Options{
@@ -43,21 +39,5 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", *listen)
-	if err != nil {
-		return err
-	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-	context.AfterFunc(ctx, func() { _ = server.Close() })
-	if *certificate != "" {
-		fmt.Println("https://" + listener.Addr().String())
-		err = server.ServeTLS(listener, *certificate, *key)
-	} else {
-		fmt.Println("http://" + listener.Addr().String())
-		err = server.Serve(listener)
-	}
-	if !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return server.Until(ctx, handler, func(scheme string, address net.Addr) { fmt.Printf("%s://%s\n", scheme, address) })
 }
