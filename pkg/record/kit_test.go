@@ -1,8 +1,10 @@
 package record_test
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
@@ -51,6 +53,11 @@ func newKey(t testing.TB) *record.Key {
 	t.Helper()
 	private := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	return must(record.ReadKey(pkcs8(private), ""))
+}
+
+// fixedKey returns an Ed25519 key, the same for each number.
+func fixedKey(number byte) *record.Key {
+	return must(record.ReadKey(pkcs8(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{number}, ed25519.SeedSize))), ""))
 }
 
 func pkcs8(private crypto.PrivateKey) []byte {

@@ -150,7 +150,7 @@ func (r *run) say(ctx context.Context, at place, said record.Verification) (writ
 	switch now := record.StandingIn(known, at.name, r.Environment); {
 	case said.Verdict == record.Left && now.Verdict != record.Right:
 		return "", nil
-	case said.Verdict == now.Verdict && !(said.Verdict == record.Right && said.Since.After(now.Since)):
+	case said.Verdict == now.Verdict && (said.Verdict != record.Right || !said.Since.After(now.Since)):
 		r.rt.Log.Info().Msgf("recorded already: %s in %q since %s", now.Verdict, r.Environment, now.Since.UTC().Format(time.RFC3339))
 		return "", nil
 	}
