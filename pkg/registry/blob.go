@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -51,6 +52,13 @@ func (r *Repository) hasBlob(ctx context.Context, blob v1.Descriptor) (bool, err
 		return false, nil
 	}
 	return false, r.blobError(blob, r.explain(failure(answer)))
+}
+
+// unknown tells whether the registry says that it does not know the repository (NAME_UNKNOWN).
+func (r *Repository) unknown(ctx context.Context) bool {
+	_, err := r.page(ctx, "/v2/"+r.path+"/tags/list?n=1", "application/json")
+	status, ok := errors.AsType[*StatusError](err)
+	return ok && status.absent() && slices.Contains(status.Codes, "NAME_UNKNOWN")
 }
 
 func (r *Repository) blobPath(blob v1.Descriptor) string {

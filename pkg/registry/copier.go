@@ -30,6 +30,19 @@ type Copier struct {
 	ledger ledger
 }
 
+// Prepare asks the target ahead, at the time when other questions are under way, whether a repository is one that it does
+// not know yet, and so has nothing: then nothing is looked for there before it is sent. It returns at once. What is not
+// answered when it matters counts as no.
+func (c *Copier) Prepare(ctx context.Context, to *Repository) {
+	go func() {
+		var err error
+		defer fault.Catch(&err)
+		if to.unknown(ctx) {
+			c.ledger.isNew(to)
+		}
+	}()
+}
+
 // Job is one copy: of the image with the manifest Root, with all its platforms, into the repository To.
 type Job struct {
 	From Source
@@ -176,8 +189,11 @@ func (c *copying) blob(ctx context.Context, blob v1.Descriptor) error {
 }
 
 func (c *copying) isThere(ctx context.Context, blob v1.Descriptor) (bool, error) {
-	if c.copier.ledger.known(c.To, blob.Digest) {
+	switch {
+	case c.copier.ledger.known(c.To, blob.Digest):
 		return true, nil
+	case blob.Size <= smallBlob && c.copier.ledger.news(c.To):
+		return false, nil
 	}
 	if err := c.copier.lanes.enter(ctx, 1, c.limit); err != nil {
 		return false, lost(ctx, err)
@@ -189,6 +205,10 @@ func (c *copying) isThere(ctx context.Context, blob v1.Descriptor) (bool, error)
 	}
 	return there, err
 }
+
+// smallBlob is the largest that is sent to a new repository unasked. (Layers may be there all the same, where a copy was
+// broken off before its first manifest. Sending what is there does no harm, but takes its time.)
+const smallBlob = 1 << 20
 
 // bring mounts or sends the blob.
 func (c *copying) bring(ctx context.Context, blob v1.Descriptor, turn turn) (err error) {

@@ -11,7 +11,8 @@ import (
 type ledger struct {
 	mu      sync.Mutex
 	blobs   map[place]*entry
-	refused bool // mounts are not made by the registry
+	fresh   map[string]bool // repositories that the registry did not know, by host and path
+	refused bool            // mounts are not made by the registry
 }
 
 // place is a registry and what it holds in one of its repositories, or in several.
@@ -45,6 +46,22 @@ func (l *ledger) add(in *Repository, digest v1.Hash) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.at(in, digest).add(in)
+}
+
+// isNew notes that the registry does not know the repository yet.
+func (l *ledger) isNew(to *Repository) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fresh == nil {
+		l.fresh = map[string]bool{}
+	}
+	l.fresh[to.String()] = true
+}
+
+func (l *ledger) news(to *Repository) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fresh[to.String()]
 }
 
 // noMounts has every repository be sent what it lacks from now on: this registry takes nothing over.

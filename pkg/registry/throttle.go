@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"sync"
 	"time"
@@ -17,16 +18,27 @@ type throttle struct {
 	answers  int       // since limit changed
 	lowered  time.Time // when limit was halved last
 	notUntil time.Time // nothing is sent before
+	quickest time.Duration
 }
 
-func newThrottle() *throttle { return &throttle{limit: mostLanes} }
+func newThrottle() *throttle { return &throttle{limit: mostLanes, quickest: math.MaxInt64} }
 
 // now returns how many calls may be under way.
 func (t *throttle) now() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.quickest < near {
+		return min(t.limit, nearLanes)
+	}
 	return t.limit
 }
+
+// A registry that answers within near is not waited for, but at work: more calls than a few keep it busy, and would
+// only be so many connections to open.
+const (
+	near      = 10 * time.Millisecond
+	nearLanes = 16
+)
 
 // pause waits until calls may be sent again.
 func (t *throttle) pause(ctx context.Context) error {
@@ -45,9 +57,10 @@ func (t *throttle) pause(ctx context.Context) error {
 
 // answered takes in an answer to a call that was sent at a time.
 func (t *throttle) answered(answer *http.Response, sent time.Time, patience Patience) {
-	asked := askedPause(answer.Header, time.Now())
+	took, asked := time.Since(sent), askedPause(answer.Header, time.Now())
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.quickest = min(t.quickest, took)
 	if answer.StatusCode != http.StatusTooManyRequests && (answer.StatusCode != http.StatusServiceUnavailable || asked == 0) {
 		if t.answers++; t.answers >= t.limit && t.limit < mostLanes {
 			t.limit, t.answers = t.limit+1, 0

@@ -34,12 +34,12 @@ func (p *promotion) copy(ctx context.Context, items []*item) error {
 func (p *promotion) copyOne(ctx context.Context, it *item, meter *meter) error {
 	started := time.Now()
 	record := p.alongside(ctx, it)
-	copied, err := registry.Copy(ctx, it.from, it.image.Digest, it.to, func(one registry.Progress) {
+	copied, err := p.copier.Copy(ctx, registry.Job{From: it.from, Root: it.image, To: it.to, Report: func(one registry.Progress) {
 		if p.config.Record {
 			record.begin()
 		}
 		meter.report(it, one)
-	})
+	}})
 	it.report.Blobs, it.report.Present, it.report.Mounted, it.report.Bytes = copied.Blobs, copied.Present, copied.Mounted, copied.Bytes
 	if err = record.end(err); err != nil {
 		return err

@@ -15,9 +15,9 @@ import (
 const (
 	// parallelLookups is how many images are looked up, checked, or have their tags read or written at a time: each is a
 	// few small requests, and what they cost is the wait for the answers.
-	parallelLookups = 16
-	// parallelCopies is how many images are copied at a time. Each has several layers under way by itself.
-	parallelCopies = 4
+	parallelLookups = 32
+	// parallelCopies is how many images are copied at a time. What they have under way is bounded for all of them.
+	parallelCopies = 32
 	// mostProblems is how many images' problems the last line of a set tells; the report tells them all.
 	mostProblems = 5
 )
