@@ -89,13 +89,18 @@ func (c content) image(architecture string, more v1.Descriptor) registry.Manifes
 	return c.manifest(v1.Manifest{Config: c.blob(string(types.OCIConfigJSON), config), Layers: layers}, "")
 }
 
-// attach writes an artifact about subject.
-func (c content) attach(subject registry.Manifest, artifactType, text string) registry.Manifest {
+// about makes an artifact about subject, and writes what it consists of.
+func (c content) about(subject registry.Manifest, artifactType, text string) registry.Manifest {
 	about := entry(subject, nil, nil)
-	made := manifestOf(c.t, v1.Manifest{
+	return manifestOf(c.t, v1.Manifest{
 		ArtifactType: artifactType, Config: c.blob(emptyType, "{}"), Layers: []v1.Descriptor{c.blob(artifactType, text)},
 		Subject: &about, Annotations: map[string]string{"org.opencontainers.image.created": "2026-01-01T00:00:00Z", "text": text},
 	})
+}
+
+// attach writes an artifact about subject.
+func (c content) attach(subject registry.Manifest, artifactType, text string) registry.Manifest {
+	made := c.about(subject, artifactType, text)
 	if err := c.to.PutReferrer(c.t.Context(), made, subject.Digest); err != nil {
 		c.t.Fatal(err)
 	}

@@ -3,6 +3,7 @@
 package peers_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -43,8 +44,17 @@ func TestReferrersAtRealRegistries(t *testing.T) {
 				"--artifact-type", "application/vnd.example.theirs", "--annotation", "by=regctl", "--config-type", emptyType,
 				"--subject", host+"/"+imageName+"@"+index.Digest.String())
 			agree(3)
-			(&content{t: t, host: host, to: repository}).attach(index, "application/vnd.example.ours", "one more")
+			c := content{t: t, host: host, to: repository}
+			c.attach(index, "application/vnd.example.ours", "one more")
 			agree(4)
+			var many []registry.Manifest
+			for i := range 8 {
+				many = append(many, c.about(index, "application/vnd.example.many", fmt.Sprint(i)))
+			}
+			if err := repository.PutReferrers(t.Context(), index.Digest, many); err != nil {
+				t.Fatal(err)
+			}
+			agree(12)
 			_, present, err := repository.Lookup(t.Context(), registry.FallbackTag(index.Digest))
 			if err != nil || present != (kind == "distribution") {
 				t.Errorf("the fallback tag is there: %t, %v", present, err)

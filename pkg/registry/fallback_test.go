@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -250,5 +252,81 @@ func TestOnlyWhatIsAboutTheSubjectIsAttached(t *testing.T) {
 	}
 	if len(server.Requests()) > 0 {
 		t.Errorf("written: %v", server.Requests())
+	}
+}
+
+// TestARegistryThatLosesItsOwnEntriesIsGivenThemAgain: some lose what comes at once, or say that they list when they do
+// not.
+func TestARegistryThatLosesItsOwnEntriesIsGivenThemAgain(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		description string
+		fault       faultyregistry.Fault // of its list
+		times       int
+		tag, failed bool
+	}{
+		{"nothing is lost", nil, 0, false, false},
+		{"lost once", answering(200, string(types.OCIImageIndex), indexOf()), 1, false, false},
+		{"lost each time", answering(200, string(types.OCIImageIndex), indexOf()), -1, false, true},
+		{"there is no list", faultyregistry.Status(404, ""), -1, true, false},
+		{"the list cannot be read", faultyregistry.Status(403, "DENIED"), -1, false, true},
+	} {
+		t.Run(row.description, func(t *testing.T) {
+			t.Parallel()
+			server := faultyregistry.StartListing(t)
+			repository := plain(t, server).Repository("a/b")
+			subject := push(t, repository, "1.0", randomImage(t))
+			if row.fault != nil {
+				server.Break("GET /referrers/", row.times, row.fault)
+			}
+			record, signature := about(t, subject, "record"), about(t, subject, "signature")
+			server.Forget()
+			err := repository.PutReferrers(t.Context(), subject.Digest, []registry.Manifest{record, signature})
+			if (err != nil) != row.failed {
+				t.Errorf("error %v, want one: %t", err, row.failed)
+			}
+			_, present, err := repository.Lookup(t.Context(), registry.FallbackTag(subject.Digest))
+			if err != nil || present != row.tag {
+				t.Errorf("the fallback tag is there: %t, %v; want %t", present, err, row.tag)
+			}
+			if puts := count(server, "PUT /v2/a/b/manifests/"+record.Digest.String()); row.times == 1 && puts != 2 {
+				t.Errorf("written %d times, want 2", puts)
+			}
+		})
+	}
+}
+
+func TestARegistryThatListsIsGivenOneReferrerAtATime(t *testing.T) {
+	t.Parallel()
+	server := faultyregistry.StartListing(t)
+	repository := plain(t, server).Repository("a/b")
+	subject := push(t, repository, "1.0", randomImage(t))
+	var atOnce, most atomic.Int32
+	server.Break("PUT /manifests/", -1, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if now := atOnce.Add(1); now > most.Load() {
+			most.Store(now)
+		}
+		time.Sleep(2 * time.Millisecond) // a registry takes its time to change its list
+		next.ServeHTTP(w, r)
+		atOnce.Add(-1)
+	})
+	var writers sync.WaitGroup
+	for i := range 3 {
+		writers.Go(func() {
+			var all []registry.Manifest
+			for j := range 3 {
+				all = append(all, about(t, subject, fmt.Sprintf("n%d.%d", i, j)))
+			}
+			if err := repository.PutReferrers(t.Context(), subject.Digest, all); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	writers.Wait()
+	if most.Load() != 1 {
+		t.Errorf("%d were written at once", most.Load())
+	}
+	if got, err := repository.Referrers(t.Context(), subject.Digest); err != nil || len(got) != 9 {
+		t.Errorf("%d are listed, %v; want 9", len(got), err)
 	}
 }
