@@ -39,6 +39,8 @@ var withoutParameter = map[string]string{
 	"PHASE":                      "the Task's steps say it themselves",
 	"CHECKOUT_DIR":               "likewise: a volume of the Task",
 	"IMAGE_DIR":                  "likewise",
+	"IMAGES_FILE":                "images holds them",
+	"PLAN_FILE":                  "it would be gone with the container",
 	"RECORD_PUBLIC_KEY_FILE":     "record-public-key holds them",
 	"REPORT_DIR":                 "it is the workspace reports",
 	"ALLOW_PRIVILEGED":           "the Task's containers are not privileged",

@@ -88,12 +88,18 @@ func (s *scenario) runs(variables map[string]string, jobs ...string) string {
 	if err != nil {
 		s.Fatal(err)
 	}
+	s.passed(job, jobs...)
+	return job.Output
+}
+
+// passed wants jobs to have ended well.
+func (s *scenario) passed(job Job, jobs ...string) {
+	s.Helper()
 	for _, name := range jobs {
 		if !regexp.MustCompile(`PASS +` + name).MatchString(job.Output) {
-			s.Fatalf("%s did not end well:\n%s", name, job.Output)
+			s.Fatalf("%s did not end well (gitlab-ci-local's exit status is %d):\n%s", name, job.Status, job.Output)
 		}
 	}
-	return job.Output
 }
 
 // fails has a job end in a status, and returns the last line that the step wrote.
@@ -158,15 +164,14 @@ func TestFromDevelopToProduction(t *testing.T) {
 	s.commit("Fix the version", map[string]string{".gitlab-ci.yml": strings.Replace(project.read(t, ".gitlab-ci.yml"),
 		"image: deepsky/awl-deepsky-hello\n", "image: deepsky/awl-deepsky-hello:1.0\n", 1)})
 
+	before := s.production()
 	whole, err := project.Run(t.Context(), nil) // as GitLab starts it: up to the buttons
 	if err != nil || whole.Status != 0 {
 		t.Fatalf("the pipeline ended with %v, exit status %d\n%s", err, whole.Status, whole.Output)
 	}
 	s.shows(s.world.Dev, first)
 	tested := s.digest(s.world.Testing, "1.0")
-	if s.digest(s.world.Production, "1.0") != "" {
-		t.Error("production has the image before the button was pressed")
-	}
+	s.untouched(before)
 	for _, report := range []string{"report.json", "verify.html", "verify.xml"} {
 		if !project.hasArtifact("verify-dev", report) {
 			t.Errorf("verify-dev leaves no %s", report)
@@ -184,12 +189,14 @@ func TestFromDevelopToProduction(t *testing.T) {
 	s.runs(nil, toDev...)
 	s.shows(s.world.Dev, patched)
 	s.shows(s.world.Prod, first)
+	before = s.production()
 	if last := s.fails(3, nil, "production"); !strings.Contains(last, tested) || !strings.Contains(last, "(exit status 3)") {
 		t.Errorf("the refusal says %q", last)
 	}
 	if !project.hasArtifact("production", "promote.json") || project.hasArtifact("production", "verify.xml") {
 		t.Error("a production that was refused must report the refusal, and not dev's verdict")
 	}
+	s.untouched(before)
 	s.runs(map[string]string{"FORCE_REPLACES": tested}, "production")
 	s.shows(s.world.Prod, patched)
 	if kept := s.digest(s.world.Production, "1.0-replaced-"+tested[len("sha256:"):][:8]); kept != tested {
@@ -200,24 +207,24 @@ func TestFromDevelopToProduction(t *testing.T) {
 	s.shows(s.world.Prod, first)
 }
 
-// TestADigestThatIsGone has the artifact of the build expire before the button is pressed.
+// TestADigestThatIsGone has the artifact of a patch's build expire before the button is pressed, when production runs what
+// was there before.
 func TestADigestThatIsGone(t *testing.T) {
 	s := begin(t)
+	s.runs(nil, toDev...)
+	s.runs(nil, "production")
+	s.commit("Patch", map[string]string{"index.html": strings.Replace(project.read(t, "index.html"), first, first+", patched", 1)})
 	s.runs(nil, toDev...)
 	if err := os.RemoveAll(filepath.Join(project.Dir, ".gitlab-ci-local/artifacts/build-image/.gitlab-ci-reports")); err != nil {
 		t.Fatal(err)
 	}
-	before, err := s.world.Production.Tags(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := s.production()
 	last := s.fails(2, nil, "production")
 	if !strings.Contains(last, "DIGEST is empty, and REQUIRE says that it must not be") {
 		t.Errorf("the last line is %q", last)
 	}
-	if after, err := s.world.Production.Tags(t.Context()); err != nil || len(after) != len(before) {
-		t.Errorf("production was touched: %v, %v", after, err)
-	}
+	s.untouched(before)
+	s.shows(s.world.Prod, first)
 }
 
 // TestABuildThatFails has an instruction of the Dockerfile fail.
@@ -231,19 +238,26 @@ func TestABuildThatFails(t *testing.T) {
 	}
 }
 
-// TestTheScriptGoesOnAfterABuild has other lines follow the build in the same script, and RUNs in two stages before them.
+// TestTheScriptGoesOnAfterABuild has other lines follow the build in the same script, and RUNs in two stages before them. The
+// project has an after_script by default, which runs for the other jobs alone.
 func TestTheScriptGoesOnAfterABuild(t *testing.T) {
 	s := begin(t)
 	s.commit("Two stages, and more script", map[string]string{
 		"Dockerfile": "ARG BASE\nFROM ${BASE} AS one\nRUN [\"/bin/stamp\", \"/srv/one.txt\", \"1\"]\n" +
 			"FROM ${BASE}\nCOPY index.html /srv/\nCOPY --from=one /srv/one.txt /srv/\n" +
 			"RUN [\"/bin/stamp\", \"/srv/two.txt\", \"2\"]\nEXPOSE 8080\nENTRYPOINT [\"/bin/serve\", \"/srv\"]\n",
-		".gitlab-ci.yml": project.read(t, ".gitlab-ci.yml") +
+		".gitlab-ci.yml": project.read(t, ".gitlab-ci.yml") + "default:\n  after_script:\n    - echo the default after_script\n" +
 			"build-image:\n  script:\n    - clone-build-push\n    - 'echo \"the image is $(sed -n s/^BUILT_IMAGE=//p .dockline/results.env)\"'\n",
 	})
 	out := s.runs(nil, toDev...)
 	if !strings.Contains(out, "the image is deepsky/awl-deepsky-hello:develop-") {
 		t.Errorf("the script did not go on:\n%s", out)
+	}
+	for _, name := range toDev {
+		ran := regexp.MustCompile(`(?m)^` + name + ` +> the default after_script`).MatchString(out)
+		if ran != (name != "build-image") {
+			t.Errorf("%s runs the project's default after_script: %t\n%s", name, ran, out)
+		}
 	}
 	s.shows(s.world.Dev, first)
 }

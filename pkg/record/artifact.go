@@ -76,6 +76,11 @@ func (r Record) Artifact(subject registry.Manifest, key *Key) (*Artifact, error)
 		}
 		layerType = envelopeLayer
 	}
+	return r.artifact(subject, layerType, text)
+}
+
+// artifact makes it of what is in its layer.
+func (r Record) artifact(subject registry.Manifest, layerType types.MediaType, text []byte) (*Artifact, error) {
 	made := &Artifact{subject: subject.Digest, blobs: map[v1.Hash]content{}}
 	config, layer := made.add(emptyConfig, []byte("{}")), made.add(layerType, text)
 	annotations := map[string]string{

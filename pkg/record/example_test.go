@@ -1,8 +1,6 @@
 package record_test
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -12,10 +10,10 @@ import (
 	"dockline/pkg/record"
 )
 
-// What docs/records.md shows of a promotion.
-func ExampleRecord_Statement_promotion() {
+// examplePromotion and exampleVerification are what docs/records.md shows.
+func examplePromotion() record.Record {
 	digest := v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("4a", 32)}
-	statement, err := record.Record{
+	return record.Record{
 		Image: "deepsky/awl-deepsky-hello", Digest: digest,
 		Promotion: &record.Promotion{
 			Kind:     record.Forced,
@@ -30,40 +28,12 @@ func ExampleRecord_Statement_promotion() {
 			Pipeline: "https://gitlab.example.com/deepsky/hello/-/pipelines/42",
 			Tool:     "dockline promote 1.4.0",
 		},
-	}.Statement()
-	show(statement, err)
-	// Output:
-	// {
-	//   "_type": "https://in-toto.io/Statement/v1",
-	//   "subject": [
-	//     {
-	//       "name": "deepsky/awl-deepsky-hello",
-	//       "digest": {
-	//         "sha256": "4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a"
-	//       }
-	//     }
-	//   ],
-	//   "predicateType": "https://dockline.example.com/promotion/v1",
-	//   "predicate": {
-	//     "promotion": "forced",
-	//     "from": "registry-testing.example.com/deepsky/awl-deepsky-hello:1.0",
-	//     "to": "registry.example.com/deepsky/awl-deepsky-hello:1.0",
-	//     "digest": "sha256:4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a",
-	//     "replaced": "sha256:1717171717171717171717171717171717171717171717171717171717171717",
-	//     "backup": "registry.example.com/deepsky/awl-deepsky-hello:1.0-replaced-17171717",
-	//     "reason": "1.0 was built without the fix",
-	//     "person": "jdoe",
-	//     "time": "2026-05-04T12:30:12Z",
-	//     "pipeline": "https://gitlab.example.com/deepsky/hello/-/pipelines/42",
-	//     "tool": "dockline promote 1.4.0"
-	//   }
-	// }
+	}
 }
 
-// What docs/records.md shows of a verification.
-func ExampleRecord_Statement_verification() {
+func exampleVerification() record.Record {
 	digest := v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("4a", 32)}
-	statement, err := record.Record{
+	return record.Record{
 		Image: "deepsky/awl-deepsky-hello", Digest: digest,
 		Verification: &record.Verification{
 			Environment: "staging",
@@ -76,40 +46,20 @@ func ExampleRecord_Statement_verification() {
 			Pipeline:    "https://gitlab.example.com/deepsky/hello/-/pipelines/41",
 			Tool:        "dockline verify 1.4.0",
 		},
-	}.Statement()
-	show(statement, err)
-	// Output:
-	// {
-	//   "_type": "https://in-toto.io/Statement/v1",
-	//   "subject": [
-	//     {
-	//       "name": "deepsky/awl-deepsky-hello",
-	//       "digest": {
-	//         "sha256": "4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a"
-	//       }
-	//     }
-	//   ],
-	//   "predicateType": "https://dockline.example.com/verification/v1",
-	//   "predicate": {
-	//     "environment": "staging",
-	//     "verdict": "right",
-	//     "digest": "sha256:4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a",
-	//     "time": "2026-05-03T09:00:41Z",
-	//     "since": "2026-05-03T08:59:02Z",
-	//     "url": "https://hello-staging.apps.example.com/",
-	//     "person": "jdoe",
-	//     "pipeline": "https://gitlab.example.com/deepsky/hello/-/pipelines/41",
-	//     "tool": "dockline verify 1.4.0"
-	//   }
-	// }
+	}
 }
 
-func show(statement []byte, err error) {
+// A record is written as in-toto has it, and read with the keys that are believed.
+func Example() {
+	statement, err := exampleVerification().Statement()
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	var shown bytes.Buffer
-	_ = json.Indent(&shown, statement, "", "  ")
-	fmt.Println(shown.String())
+	read, err := record.Read(statement, nil)
+	fmt.Println(read.Image, "was", read.Verification.Verdict, "in", read.Verification.Environment)
+	fmt.Printf("signed by a known key: %t, error: %v\n", read.Key != "", err)
+	// Output:
+	// deepsky/awl-deepsky-hello was right in staging
+	// signed by a known key: false, error: <nil>
 }

@@ -1,6 +1,10 @@
 package record
 
-import "testing"
+import (
+	"testing"
+
+	"dockline/pkg/registry"
+)
 
 // Seal signs what Record.Statement would never make.
 func Seal(t testing.TB, statement []byte, key *Key) []byte {
@@ -10,4 +14,14 @@ func Seal(t testing.TB, statement []byte, key *Key) []byte {
 		t.Fatal(err)
 	}
 	return sealed
+}
+
+// Hold has a verification of the image hold another content.
+func Hold(t testing.TB, r Record, subject registry.Manifest, content []byte) *Artifact {
+	t.Helper()
+	made, err := r.artifact(subject, envelopeLayer, content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
 }

@@ -21,7 +21,7 @@ type Config struct {
 	Image string `env:"IMAGE"`
 	// Set of images to promote together: no tag moves before all of them are in the target. Each is
 	// CODE/NAME:VERSION, with @sha256:… for exactly that image and =VERSION for another version in the target, such as
-	// deepsky/shop:1.0-rc.3@sha256:…=1.0; separated by commas or white space, # begins a comment.
+	// deepsky/shop:1.0-rc.3@sha256:…=1.0; separated by commas or white space, # begins a comment. 1000 images at most.
 	Images string `env:"IMAGES"`
 	// File with the set of images, one a line, written as in IMAGES.
 	ImagesFile string `env:"IMAGES_FILE"`
@@ -37,7 +37,7 @@ type Config struct {
 	ReleaseVersion string `env:"RELEASE_VERSION"`
 	// Replace the image that the target's tag holds, whichever it is. It is kept under BACKUP_TAG. Needs FORCE_REASON.
 	Force bool `env:"FORCE"`
-	// Why an image is replaced, in a few words, for the log and the report.
+	// Why an image is replaced, or that undone, in a few words, for the log, the report and the record.
 	ForceReason string `env:"FORCE_REASON"`
 	// Digest (sha256:…) of the one image that may be replaced in the target. It is kept under BACKUP_TAG. Where the tag
 	// holds another, nothing is replaced, FORCE or not. Not with a set.

@@ -51,9 +51,9 @@ func (p *promotion) follow(plan *plan) error {
 // compare tells in what an item differs from its plan.
 func (it *item) compare(planned plannedImage, differ func(what, planned, now string)) {
 	target := it.report.Target
-	differ(target+": source", planned.From, it.report.Source)
 	differ(target+": image", planned.Digest, it.report.Digest)
 	if it.promotion() != Same || planned.Promotion == Same {
+		differ(target+": source", planned.From, it.report.Source)
 		differ(target+": promotion", string(planned.Promotion), string(it.promotion()))
 		differ(target+": replaced image", planned.Replaced, it.report.Replaced)
 		differ(target+": backup", planned.Backup, it.report.Backup)

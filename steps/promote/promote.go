@@ -2,14 +2,15 @@
 // with all their platforms, and never over another image unless that is asked for.
 //
 // A run goes through its phases one after the other, each for all images of the set before the next begins: resolve and
-// decide, gates, copy, record, back up, tags (which are read back). Nothing that can be found out by reading is found out after the
-// first write, and no tag moves before all that any of the tags leads to is there.
+// decide, gates, copy, record, back up, tags (which are read back), floating tags. Nothing that can be found out by
+// reading is found out after the first write, and no tag moves before all that any of the tags leads to is there.
 package promote
 
 import (
 	"context"
 	_ "embed"
 	"errors"
+	"slices"
 
 	"dockline/pkg/image"
 	"dockline/pkg/registry"
@@ -92,10 +93,9 @@ func (c *Config) open(rt *step.Runtime) (*promotion, error) {
 	p := &promotion{
 		config: c,
 		rt:     rt,
-		force:  force{any: c.Force, only: c.ForceReplaces, reason: c.ForceReason, backup: image.Template(c.BackupTag)},
-
 		source: source,
 		target: target,
+		force:  force{any: c.Force, only: c.ForceReplaces, reason: c.ForceReason, backup: image.Template(c.BackupTag)},
 		set:    c.Image == "",
 	}
 	var problems []error
@@ -173,13 +173,19 @@ func (p *promotion) write(ctx context.Context) error {
 func (p *promotion) with(promotions ...Promotion) []*item {
 	var some []*item
 	for _, it := range p.items {
-		for _, one := range promotions {
-			if it.promotion() == one {
-				some = append(some, it)
-			}
+		if slices.Contains(promotions, it.promotion()) {
+			some = append(some, it)
 		}
 	}
 	return some
+}
+
+// does returns the word for what a run does, or only would do.
+func (p *promotion) does(word, would string) string {
+	if p.config.DryRun {
+		return would
+	}
+	return word
 }
 
 // results returns what is handed on. A set's digests and images have no room in Tekton's results, and no single step

@@ -35,6 +35,6 @@ func (p *promotion) resolve(ctx context.Context, it *item) error {
 	}
 	it.report.Digest = it.image.Digest.String()
 	p.rt.Log.Info().Str("digest", it.report.Digest).Int("platforms", max(1, len(it.image.Children()))).
-		Msgf("promoting %s to %s", it.report.Source, it.report.Target)
+		Msgf("%s %s to %s", p.does("promoting", "would promote"), it.report.Source, it.report.Target)
 	return p.decide(ctx, it)
 }

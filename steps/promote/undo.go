@@ -56,7 +56,8 @@ func (p *promotion) undo(ctx context.Context, it *item) error {
 	it.report.Replaced = held.Digest.String()
 	it.report.Backup = it.to.Reference(it.backup)
 	p.rt.Log.Warn().Str("reason", p.force.reason).Time("forced", found.When).
-		Msgf("%s gets back %s, and loses %s", it.report.Target, described(ctx, it.to, kept), described(ctx, it.to, held))
+		Msgf("%s %s to %s, in the place of %s", p.does("bringing back", "would bring back"),
+			described(ctx, it.to, kept), it.report.Target, described(ctx, it.to, held))
 	return nil
 }
 
