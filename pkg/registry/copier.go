@@ -3,7 +3,9 @@ package registry
 import (
 	"context"
 	"io"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,6 +50,9 @@ type Job struct {
 	From Source
 	Root Manifest
 	To   *Repository
+	// Attachments has what is attached to the image in the source, a [Repository], copied too: the referrers of each of
+	// its manifests and cosign's tags, and what is attached to these.
+	Attachments bool
 	// Report, which may be nil, is called from several goroutines, one at a time.
 	Report func(Progress)
 }
@@ -59,6 +64,10 @@ type Copied struct {
 	Present   int   // of these, those that were there already
 	Mounted   int   // of these, those that the registry took over from another of its repositories
 	Bytes     int64 // sent
+	Attached  int   // manifests that were attached: those that were not yet
+	// Left tells of attachments that are not as in the source, each in a sentence: the target's own were left, or it
+	// cannot list what it holds.
+	Left []string
 }
 
 // Progress is how far one blob is. The last report of a blob has State other than Running.
@@ -91,16 +100,60 @@ func Copy(ctx context.Context, from Source, root v1.Hash, to *Repository, report
 	return new(Copier).Copy(ctx, Job{From: from, Root: manifest, To: to, Report: report})
 }
 
-// Copy does the job. It writes blobs first, then the manifests by their digests, children before the index, and no tag:
-// until a tag is put, nobody sees the image. A copy that was broken off is completed by another. Nothing is written
-// unless all manifests are there in the source. Layers that must not be distributed ("foreign") are left where they are.
-// Errors name their side.
+// Copy does the job. It writes blobs first, then the manifests by their digests, children before the index, then what is
+// attached to them, and no tag but cosign's: until a tag is put, nobody sees the image. A copy that was broken off is
+// completed by another. Nothing is written unless all of the image's manifests are there in the source. Layers that must
+// not be distributed ("foreign") are left where they are. Errors name their side.
 func (c *Copier) Copy(ctx context.Context, job Job) (Copied, error) {
-	graph, err := walk(ctx, job.From, job.Root)
+	image, err := walk(ctx, job.From, job.Root)
 	if err != nil {
 		return Copied{}, err
 	}
-	run := &copying{Job: job, copier: c, copied: Copied{Blobs: len(graph.blobs)}}
+	run := c.run(job)
+	run.copied.Blobs = len(image.blobs)
+	group, groupContext := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		defer fault.Catch(&err)
+		return run.blobs(groupContext, image.blobs)
+	})
+	more := run.attachments(groupContext, group, slices.Collect(maps.Keys(image.manifests)))
+	if err := group.Wait(); err != nil {
+		return run.copied, err
+	}
+	if err := run.manifests(ctx, image.levels()); err != nil {
+		return run.copied, err
+	}
+	err = run.attach(ctx, more)
+	return run.copied, err
+}
+
+// Complete attaches what is attached in the source to an image that the target holds already.
+func (c *Copier) Complete(ctx context.Context, job Job) (Copied, error) {
+	subjects := []v1.Hash{job.Root.Digest}
+	for _, child := range job.Root.Children() {
+		if child.MediaType.IsIndex() {
+			image, err := walk(ctx, job.From, job.Root)
+			if err != nil {
+				return Copied{}, err
+			}
+			subjects = slices.Collect(maps.Keys(image.manifests))
+			break
+		}
+		subjects = append(subjects, child.Digest)
+	}
+	slices.SortFunc(subjects, func(a, b v1.Hash) int { return strings.Compare(a.Hex, b.Hex) })
+	run := c.run(job)
+	group, groupContext := errgroup.WithContext(ctx)
+	more := run.attachments(groupContext, group, slices.Compact(subjects))
+	if err := group.Wait(); err != nil {
+		return run.copied, err
+	}
+	err := run.attach(ctx, more)
+	return run.copied, err
+}
+
+func (c *Copier) run(job Job) *copying {
+	run := &copying{Job: job, copier: c}
 	run.limit = job.To.client.throttle.now // a registry that has had too many calls gets fewer blobs at a time too
 	if from, ok := job.From.(*Repository); ok {
 		run.limit = func() int { return min(job.To.client.throttle.now(), from.client.throttle.now()) }
@@ -108,11 +161,39 @@ func (c *Copier) Copy(ctx context.Context, job Job) (Copied, error) {
 			run.mountFrom = from
 		}
 	}
-	if err := run.blobs(ctx, graph.blobs); err != nil {
-		return run.copied, err
+	return run
+}
+
+// attachments begins to look for what is attached to the manifests, and to bring its blobs; nil when that is not wanted.
+func (c *copying) attachments(ctx context.Context, group *errgroup.Group, subjects []v1.Hash) *attachments {
+	from, ok := c.From.(*Repository)
+	if !c.Attachments || !ok {
+		return nil
 	}
-	err = run.manifests(ctx, graph.levels())
-	return run.copied, err
+	more := &attachments{from: from, to: c.To}
+	more.blobs = func(blobs []v1.Descriptor) {
+		c.mu.Lock()
+		c.copied.Blobs += len(blobs)
+		c.mu.Unlock()
+		group.Go(func() (err error) {
+			defer fault.Catch(&err)
+			return c.blobs(ctx, blobs)
+		})
+	}
+	group.Go(func() (err error) {
+		defer fault.Catch(&err)
+		return more.gather(ctx, subjects)
+	})
+	return more
+}
+
+func (c *copying) attach(ctx context.Context, more *attachments) error {
+	if more == nil {
+		return nil
+	}
+	err := more.write(ctx)
+	c.copied.Attached, c.copied.Left = more.written, more.left
+	return err
 }
 
 // copying is one run of Copy.
@@ -129,32 +210,14 @@ type copying struct {
 // blobs brings all blobs, the large ones first: they take the longest.
 func (c *copying) blobs(ctx context.Context, blobs []v1.Descriptor) error {
 	slices.SortStableFunc(blobs, func(a, b v1.Descriptor) int { return int(min(1, max(-1, b.Size-a.Size))) })
-	group, groupContext := errgroup.WithContext(ctx)
-	group.SetLimit(mostLanes)
-	for _, blob := range blobs {
-		if groupContext.Err() != nil {
-			break
-		}
-		group.Go(func() (err error) {
-			defer fault.Catch(&err)
-			return c.blob(groupContext, blob)
-		})
-	}
-	return group.Wait()
+	return inParallel(ctx, blobs, c.blob)
 }
 
 // manifests writes the manifests of each level once those of the level before are there.
 func (c *copying) manifests(ctx context.Context, levels [][]Manifest) error {
 	for _, level := range levels {
-		group, groupContext := errgroup.WithContext(ctx)
-		group.SetLimit(mostLanes)
-		for _, manifest := range level {
-			group.Go(func() (err error) {
-				defer fault.Catch(&err)
-				return c.To.Put(groupContext, manifest, "")
-			})
-		}
-		if err := group.Wait(); err != nil {
+		err := inParallel(ctx, level, func(ctx context.Context, one Manifest) error { return c.To.Put(ctx, one, "") })
+		if err != nil {
 			return err
 		}
 		c.copied.Manifests += len(level)

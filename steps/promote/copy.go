@@ -7,40 +7,82 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
 
+	"dockline/pkg/fault"
 	"dockline/pkg/registry"
 )
 
-// copy brings the images into the target by their digests, telling how it goes.
+// copy brings the images into the target by their digests, with all that is attached to them, telling how it goes. What
+// is there already gets what is attached.
 func (p *promotion) copy(ctx context.Context, items []*item) error {
-	for _, it := range p.with(Same) {
-		p.rt.Log.Info().Msgf("%s holds this very image already: nothing to write", it.report.Target)
-	}
 	missing := p.with(Copied, Forced)
-	if len(missing) == 0 {
-		return nil
+	if len(missing) > 0 {
+		header := "Copying " + missing[0].image.Digest.String()
+		if p.set {
+			header = fmt.Sprintf("Copying %d of %d images", len(missing), len(items))
+		}
+		defer p.rt.Section("copy", header)()
 	}
-	header := "Copying " + missing[0].image.Digest.String()
-	if p.set {
-		header = fmt.Sprintf("Copying %d of %d images", len(missing), len(items))
-	}
-	end := p.rt.Section("copy", header)
-	defer end()
 	now := time.Now()
 	meter := &meter{log: p.rt.Log, started: now, told: now, running: map[string]registry.Progress{}}
-	return each(ctx, missing, parallelCopies, func(ctx context.Context, it *item) error { return p.copyOne(ctx, it, meter) })
+	return each(ctx, p.with(Copied, Forced, Same), parallelCopies, func(ctx context.Context, it *item) error {
+		if it.promotion() == Same {
+			return p.complete(ctx, it, meter)
+		}
+		return p.copyOne(ctx, it, meter)
+	})
+}
+
+// complete attaches to an image that is there already what is attached to it in the source, and finds out at the same
+// time whether its promotion is on record.
+func (p *promotion) complete(ctx context.Context, it *item, meter *meter) error {
+	both, bothContext := errgroup.WithContext(ctx)
+	both.Go(func() (err error) {
+		defer fault.Catch(&err)
+		it.recorded, err = p.isRecorded(bothContext, it)
+		return err
+	})
+	both.Go(func() (err error) {
+		defer fault.Catch(&err)
+		copied, err := p.copier.Complete(bothContext, p.job(it, func(one registry.Progress) { meter.report(it, one) }))
+		p.note(it, copied)
+		return err
+	})
+	if err := both.Wait(); err != nil {
+		return err
+	}
+	what := "nothing to write"
+	if it.report.Attached > 0 {
+		what = fmt.Sprintf("attached %d manifests that were missing", it.report.Attached)
+	}
+	p.rt.Log.Info().Msgf("%s holds this very image already: %s", it.report.Target, what)
+	return nil
+}
+
+func (p *promotion) job(it *item, report func(registry.Progress)) registry.Job {
+	return registry.Job{From: it.from, Root: it.image, To: it.to, Attachments: true, Report: report}
+}
+
+// note takes in what was copied, and tells of attachments that are not as in the source.
+func (p *promotion) note(it *item, copied registry.Copied) {
+	it.report.Blobs, it.report.Present, it.report.Mounted, it.report.Bytes = copied.Blobs, copied.Present, copied.Mounted, copied.Bytes
+	it.report.Attached = copied.Attached
+	for _, left := range copied.Left {
+		p.rt.Log.Warn().Str("image", it.name()).Msg(left)
+	}
 }
 
 func (p *promotion) copyOne(ctx context.Context, it *item, meter *meter) error {
 	started := time.Now()
 	record := p.alongside(ctx, it)
-	copied, err := p.copier.Copy(ctx, registry.Job{From: it.from, Root: it.image, To: it.to, Report: func(one registry.Progress) {
+	copied, err := p.copier.Copy(ctx, p.job(it, func(one registry.Progress) {
 		if p.config.Record {
 			record.begin()
 		}
 		meter.report(it, one)
-	}})
-	it.report.Blobs, it.report.Present, it.report.Mounted, it.report.Bytes = copied.Blobs, copied.Present, copied.Mounted, copied.Bytes
+	}))
+	p.note(it, copied)
 	if err = record.end(err); err != nil {
 		return err
 	}
@@ -48,8 +90,8 @@ func (p *promotion) copyOne(ctx context.Context, it *item, meter *meter) error {
 	if p.set {
 		say = say.Str("image", it.name())
 	}
-	say.Msgf("copied %d manifests and %d blobs: %s sent, %d blobs there already, %d mounted",
-		copied.Manifests, copied.Blobs, size(copied.Bytes), copied.Present, copied.Mounted)
+	say.Msgf("copied %d manifests, %d that are attached, and %d blobs: %s sent, %d blobs there already, %d mounted",
+		copied.Manifests, copied.Attached, copied.Blobs, size(copied.Bytes), copied.Present, copied.Mounted)
 	return nil
 }
 

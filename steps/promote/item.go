@@ -21,6 +21,7 @@ type item struct {
 	floating   []*floatingTag     // its own
 	there      bool               // another run has written the tag since then: after lookAgain
 	tried      bool               // this run has begun to write the tag
+	recorded   bool               // an earlier run's promotion is on record: after copy
 	record     *record.Artifact   // that says what is done, once it is in the target but for its manifest
 	err        error              // of the phase that failed for it
 

@@ -18,11 +18,8 @@ func (p *promotion) record(ctx context.Context, it *item) error {
 	if !p.config.Record {
 		return nil
 	}
-	if it.promotion() == Same {
-		there, err := record.Promoted(ctx, it.to, it.image.Digest, it.report.Target, p.config.Records.Signer().Public())
-		if err != nil || there {
-			return err
-		}
+	if it.recorded {
+		return nil
 	}
 	if it.record == nil {
 		if err := p.makeRecord(ctx, it); err != nil {
@@ -40,6 +37,14 @@ func (p *promotion) record(ctx context.Context, it *item) error {
 	it.report.Record = it.record.Reference(it.to)
 	p.rt.Log.Info().Bool("signed", p.config.Records.Signer() != nil).Msgf("recorded the promotion of %s", it.report.Target)
 	return nil
+}
+
+// isRecorded tells whether a promotion that an earlier run has made is on record.
+func (p *promotion) isRecorded(ctx context.Context, it *item) (bool, error) {
+	if !p.config.Record {
+		return false, nil
+	}
+	return record.Promoted(ctx, it.to, it.image.Digest, it.report.Target, p.config.Records.Signer().Public())
 }
 
 // alongside makes an item's record and brings it into the target, but for its manifest, while the image is being copied:

@@ -17,6 +17,7 @@ type imageReport struct {
 	Present   int               `json:"present"`       // in the target already
 	Mounted   int               `json:"mounted"`       // taken over inside the registry
 	Bytes     int64             `json:"bytes"`         // sent
+	Attached  int               `json:"attached"`      // manifests of referrers and signatures that were attached
 	Tag       tagState          `json:"tag,omitempty"` // what became of it when the set could not be promoted as a whole
 	Error     string            `json:"error,omitempty"`
 }
