@@ -36,7 +36,7 @@ func newTransports(config Config) (transports, error) {
 	}
 	short := &http.Transport{
 		Proxy:       http.ProxyFromEnvironment,
-		DialContext: dial,
+		DialContext: widely(dial),
 		TLSClientConfig: &tls.Config{
 			RootCAs:            pool,
 			MinVersion:         tls.VersionTLS12,
