@@ -45,7 +45,7 @@ func newTransports(config Config) (transports, error) {
 	short := &http.Transport{
 		Proxy:                  proxyOf(config),
 		OnProxyConnectResponse: throughProxy,
-		DialContext:            dial,
+		DialContext:            widely(dial),
 		TLSClientConfig: &tls.Config{
 			RootCAs:            pool,
 			Certificates:       own,
