@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -119,7 +118,19 @@ func (b *bed) prepare(ctx context.Context) (end func(), err error) {
 			return end, err
 		}
 	}
+	if b.row.promoted {
+		return end, b.promote(ctx)
+	}
 	return end, nil
+}
+
+// promote has the target hold beforehand what promote leaves there.
+func (b *bed) promote(ctx context.Context) error {
+	held := filepath.Join(b.dir, "held")
+	if _, err := b.run(ctx, one, held); err != nil {
+		return err
+	}
+	return arrived(held, b.copied)
 }
 
 // store fills a registry's files.
@@ -134,9 +145,26 @@ func (b *bed) store(ctx context.Context, name string, with map[string]v1.Image) 
 
 // once runs a tool into a fresh target.
 func (b *bed) once(ctx context.Context, with tool) (_ sample, err error) {
-	root, home := filepath.Join(b.dir, "target"), filepath.Join(b.dir, "home")
-	defer func() { err = errors.Join(err, os.RemoveAll(root), os.RemoveAll(home)) }()
-	if err := errors.Join(os.Mkdir(home, 0o755), os.CopyFS(root, os.DirFS(filepath.Join(b.dir, "held")))); err != nil { //nolint:gosec // likewise
+	root := filepath.Join(b.dir, "target")
+	defer func() { err = errors.Join(err, os.RemoveAll(root)) }()
+	if err := os.CopyFS(root, os.DirFS(filepath.Join(b.dir, "held"))); err != nil {
+		return sample{}, err
+	}
+	got, err := b.run(ctx, with, root)
+	if err != nil {
+		return sample{}, err
+	}
+	if err := arrived(root, b.copied); err != nil {
+		return sample{}, fmt.Errorf("it did not copy all: %w", err)
+	}
+	return got, nil
+}
+
+// run runs a tool into the target with these files.
+func (b *bed) run(ctx context.Context, with tool, root string) (_ sample, err error) {
+	home := filepath.Join(b.dir, "home")
+	defer func() { err = errors.Join(err, os.RemoveAll(home)) }()
+	if err := os.Mkdir(home, 0o755); err != nil { //nolint:gosec // likewise
 		return sample{}, err
 	}
 	target, err := serve(ctx, root, b.guarded)
@@ -155,12 +183,5 @@ func (b *bed) once(ctx context.Context, with tool) (_ sample, err error) {
 	if err != nil {
 		return sample{}, err
 	}
-	got, err := launch(ctx, command, environment)
-	if err != nil {
-		return sample{}, err
-	}
-	if err := arrived(root, b.copied); err != nil {
-		return sample{}, fmt.Errorf("%s did not copy all: %w", strings.Join(command, " "), err)
-	}
-	return got, nil
+	return launch(ctx, command, environment)
 }

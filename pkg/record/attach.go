@@ -26,7 +26,23 @@ func (a *Artifact) Upload(ctx context.Context, to *registry.Repository) error {
 // Attach makes the record known, after Upload, and after the image that it is about is there. An error that is a
 // registry.UnlistedError says that the record is there, and that the registry cannot tell of it.
 func (a *Artifact) Attach(ctx context.Context, to *registry.Repository) error {
-	return writing(to.PutReferrer(ctx, a.manifest, a.subject))
+	confirm, err := a.AttachAhead(ctx, to)
+	if err != nil {
+		return err
+	}
+	return confirm(ctx)
+}
+
+// AttachAhead is Attach but for making sure that another writer has not dropped it: confirm does that, while other
+// things are done.
+func (a *Artifact) AttachAhead(
+	ctx context.Context, to *registry.Repository,
+) (confirm func(context.Context) error, err error) {
+	listed, err := to.AttachReferrers(ctx, a.subject, []registry.Manifest{a.manifest})
+	if err != nil {
+		return nil, writing(err)
+	}
+	return func(ctx context.Context) error { return writing(listed(ctx)) }, nil
 }
 
 // Reference returns HOST/NAME@DIGEST of the record in a repository.

@@ -53,6 +53,8 @@ type Job struct {
 	// Attachments has what is attached to the image in the source, a [Repository], copied too: the referrers of each of
 	// its manifests and cosign's tags, and what is attached to these.
 	Attachments bool
+	// Last, when set, is called when all but the image's own manifest is there, at the same time as that is written.
+	Last func(context.Context) error
 	// Report, which may be nil, is called from several goroutines, one at a time.
 	Report func(Progress)
 }
@@ -120,7 +122,7 @@ func (c *Copier) Copy(ctx context.Context, job Job) (Copied, error) {
 	if err := group.Wait(); err != nil {
 		return run.copied, err
 	}
-	if err := run.manifests(ctx, image.levels()); err != nil {
+	if err := run.manifests(ctx, image); err != nil {
 		return run.copied, err
 	}
 	err = run.attach(ctx, more)
@@ -154,9 +156,12 @@ func (c *Copier) Complete(ctx context.Context, job Job) (Copied, error) {
 
 func (c *Copier) run(job Job) *copying {
 	run := &copying{Job: job, copier: c}
-	run.limit = job.To.client.throttle.now // a registry that has had too many calls gets fewer blobs at a time too
+	to := job.To.client.throttle // a registry that has had too many calls gets fewer blobs at a time too
+	run.limit, run.most = to.now, to.allowed
 	if from, ok := job.From.(*Repository); ok {
-		run.limit = func() int { return min(job.To.client.throttle.now(), from.client.throttle.now()) }
+		source := from.client.throttle
+		run.limit = func() int { return min(to.now(), source.now()) }
+		run.most = func() int { return min(to.allowed(), source.allowed()) }
 		if from.registry.host == job.To.registry.host && !from.Same(job.To) {
 			run.mountFrom = from
 		}
@@ -202,6 +207,7 @@ type copying struct {
 	copier    *Copier
 	mountFrom *Repository // the source, where it is of the target's registry
 	limit     func() int  // of lanes
+	most      func() int  // of lanes, for what is large
 
 	mu     sync.Mutex
 	copied Copied
@@ -214,15 +220,24 @@ func (c *copying) blobs(ctx context.Context, blobs []v1.Descriptor) error {
 }
 
 // manifests writes the manifests of each level once those of the level before are there.
-func (c *copying) manifests(ctx context.Context, levels [][]Manifest) error {
-	for _, level := range levels {
-		err := inParallel(ctx, level, func(ctx context.Context, one Manifest) error { return c.To.Put(ctx, one, "") })
-		if err != nil {
+func (c *copying) manifests(ctx context.Context, image *graph) error {
+	below, root := image.order()
+	put := func(ctx context.Context, one Manifest) error { return c.To.Put(ctx, one, "") }
+	for _, level := range below {
+		if err := inParallel(ctx, level, put); err != nil {
 			return err
 		}
 		c.copied.Manifests += len(level)
 	}
-	return nil
+	last := []func(context.Context) error{func(ctx context.Context) error { return put(ctx, root) }}
+	if c.Last != nil {
+		last = append(last, c.Last)
+	}
+	err := inParallel(ctx, last, func(ctx context.Context, do func(context.Context) error) error { return do(ctx) })
+	if err == nil {
+		c.copied.Manifests++
+	}
+	return err
 }
 
 // blob has the target repository hold the blob, by the least that is needed.
@@ -277,8 +292,11 @@ const smallBlob = 1 << 20
 func (c *copying) bring(ctx context.Context, blob v1.Descriptor, turn turn) (err error) {
 	arrived := false
 	defer func() { turn.done(arrived) }()
-	width := lanesFor(blob.Size)
-	if err := c.copier.lanes.enter(ctx, width, c.limit); err != nil {
+	width, limit := lanesFor(blob.Size), c.limit
+	if width == widest {
+		limit = c.most // what fills the line is no less when the registry is near
+	}
+	if err := c.copier.lanes.enter(ctx, width, limit); err != nil {
 		return lost(ctx, err)
 	}
 	defer c.copier.lanes.leave(width)

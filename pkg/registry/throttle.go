@@ -33,6 +33,13 @@ func (t *throttle) now() int {
 	return t.limit
 }
 
+// allowed is now for what takes its time however near the registry is.
+func (t *throttle) allowed() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.limit
+}
+
 // A registry that answers within near is not waited for, but at work: more calls than a few keep it busy, and would
 // only be so many connections to open.
 const (

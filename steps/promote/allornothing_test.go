@@ -71,7 +71,7 @@ func tagsOf(t testing.TB, in *faultyregistry.Registry, n int) []string {
 // and some are replaced: all are to hold what they held, and the next run completes the set.
 func TestASetIsPromotedAsAWhole(t *testing.T) {
 	t.Parallel()
-	const n = 6
+	const n = 4
 	for _, row := range []struct {
 		description string
 		fault       faultyregistry.Fault

@@ -76,12 +76,20 @@ func (p *promotion) note(it *item, copied registry.Copied) {
 func (p *promotion) copyOne(ctx context.Context, it *item, meter *meter) error {
 	started := time.Now()
 	record := p.alongside(ctx, it)
-	copied, err := p.copier.Copy(ctx, p.job(it, func(one registry.Progress) {
+	job := p.job(it, func(one registry.Progress) {
 		if p.config.Record {
 			record.begin()
 		}
 		meter.report(it, one)
-	}))
+	})
+	if !p.set && !p.config.Record && it.promotion() == Copied {
+		// Nothing else is done before the tag is written, so that the last look costs no time now.
+		job.Last = func(ctx context.Context) error {
+			it.looked = true
+			return p.lookAgain(ctx, it)
+		}
+	}
+	copied, err := p.copier.Copy(ctx, job)
 	p.note(it, copied)
 	if err = record.end(err); err != nil {
 		return err

@@ -1,6 +1,8 @@
 package promote
 
 import (
+	"context"
+
 	"dockline/pkg/record"
 	"dockline/pkg/registry"
 	"dockline/pkg/step"
@@ -14,16 +16,18 @@ type item struct {
 	wanted   string // in the source: the version, or the digest that was asked for
 	tag      string // in the target
 
-	image      registry.Manifest  // that the source holds: after the phase resolve
-	held       *registry.Manifest // that the target's tag holds, nil when it is absent: after resolve
-	backup     string             // tag that is to keep held; "" unless it is replaced: after resolve
-	preRelease bool               // of which FLOATING_TAGS take no notice
-	floating   []*floatingTag     // its own
-	there      bool               // another run has written the tag since then: after lookAgain
-	tried      bool               // this run has begun to write the tag
-	recorded   bool               // an earlier run's promotion is on record: after copy
-	record     *record.Artifact   // that says what is done, once it is in the target but for its manifest
-	err        error              // of the phase that failed for it
+	image      registry.Manifest           // that the source holds: after the phase resolve
+	held       *registry.Manifest          // that the target's tag holds, nil when it is absent: after resolve
+	backup     string                      // tag that is to keep held; "" unless it is replaced: after resolve
+	preRelease bool                        // of which FLOATING_TAGS take no notice
+	floating   []*floatingTag              // its own
+	there      bool                        // another run has written the tag since then: after lookAgain
+	tried      bool                        // this run has begun to write the tag
+	confirm    func(context.Context) error // that the record is still listed; nil when there is no doubt
+	looked     bool                        // lookAgain has looked while the image's manifest was written
+	recorded   bool                        // an earlier run's promotion is on record: after copy
+	record     *record.Artifact            // that says what is done, once it is in the target but for its manifest
+	err        error                       // of the phase that failed for it
 
 	report imageReport
 

@@ -163,6 +163,9 @@ func (p *promotion) write(ctx context.Context) error {
 	if err := each(ctx, p.with(Forced, Undone), parallelLookups, p.backUp); err != nil {
 		return err
 	}
+	if err := each(ctx, p.items, parallelLookups, p.lastLook); err != nil {
+		return err
+	}
 	if err := p.tags(ctx, p.with(Copied, Forced, Undone)); err != nil {
 		return err
 	}

@@ -26,7 +26,8 @@ func (p *promotion) record(ctx context.Context, it *item) error {
 			return err
 		}
 	}
-	err := it.record.Attach(ctx, it.to)
+	confirm, err := it.record.AttachAhead(ctx, it.to)
+	it.confirm = confirm
 	if unlisted, stored := errors.AsType[*registry.UnlistedError](err); stored {
 		p.rt.Log.Warn().Err(unlisted).Msgf("the record is in the registry, which cannot tell of it: only %s leads there", it.record.Reference(it.to))
 		err = nil
@@ -36,6 +37,23 @@ func (p *promotion) record(ctx context.Context, it *item) error {
 	}
 	it.report.Record = it.record.Reference(it.to)
 	p.rt.Log.Info().Bool("signed", p.config.Records.Signer() != nil).Msgf("recorded the promotion of %s", it.report.Target)
+	return nil
+}
+
+// confirmRecord makes sure that the record is still listed: another program may have listed its own at the same time. It
+// is called before any tag moves.
+func (p *promotion) confirmRecord(ctx context.Context, it *item) error {
+	if it.confirm == nil {
+		return nil
+	}
+	err := it.confirm(ctx)
+	if unlisted, stored := errors.AsType[*registry.UnlistedError](err); stored {
+		p.rt.Log.Warn().Err(unlisted).Msgf("the record is in the registry, which cannot tell of it: only %s leads there", it.record.Reference(it.to))
+		err = nil
+	}
+	if err != nil {
+		return unrecorded(err)
+	}
 	return nil
 }
 

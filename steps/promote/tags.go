@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"dockline/pkg/fault"
 	"dockline/pkg/registry"
 )
@@ -17,9 +19,6 @@ const finishWithin = 1500 * time.Millisecond
 // tags has the release tags hold the images: all of them, or none as far as the registry lets that be. It is the last
 // that a run writes.
 func (p *promotion) tags(ctx context.Context, items []*item) error {
-	if err := each(ctx, items, parallelLookups, p.lookAgain); err != nil {
-		return err
-	}
 	if err := p.putTags(ctx, items); err != nil {
 		return p.putBack(ctx, items, err)
 	}
@@ -28,6 +27,22 @@ func (p *promotion) tags(ctx context.Context, items []*item) error {
 		return p.putBack(ctx, items, err)
 	}
 	return err // if they cannot be read at the moment, they have been written all the same
+}
+
+// lastLook makes sure, at the same time, that the record is listed and that the tag is still what it was.
+func (p *promotion) lastLook(ctx context.Context, it *item) error {
+	both, bothContext := errgroup.WithContext(ctx)
+	both.Go(func() (err error) {
+		defer fault.Catch(&err)
+		return p.confirmRecord(bothContext, it)
+	})
+	if it.promotion() != Same && !it.looked {
+		both.Go(func() (err error) {
+			defer fault.Catch(&err)
+			return p.lookAgain(bothContext, it)
+		})
+	}
+	return both.Wait()
 }
 
 // lookAgain refuses when a tag has changed since it was decided about: between this look and the write lie as few

@@ -18,7 +18,7 @@ import (
 // TestTerminatedBetweenTags sends SIGTERM to the real program while it writes the n-th tag of a set.
 func TestTerminatedBetweenTags(t *testing.T) {
 	t.Parallel()
-	const n = 40 // more than are written at a time
+	const n = 24 // more than are written at a time
 	binary := built(t)
 	for _, row := range []struct {
 		description string
@@ -27,9 +27,9 @@ func TestTerminatedBetweenTags(t *testing.T) {
 		whole       bool    // the tags are put back
 		at          []int64 // the tags at whose write it comes
 	}{
-		{"the registry answers", "DELETE /", faultyregistry.Then(func() {}), true, []int64{1, 7, 20}},
+		{"the registry answers", "DELETE /", faultyregistry.Then(func() {}), true, []int64{1, 18}},
 		{"the registry answers no more", "* /", hang, false, []int64{7}},
-		{"the registry lets nothing be removed", "DELETE /", faultyregistry.Status(405, "UNSUPPORTED"), false, []int64{1, 20}},
+		{"the registry lets nothing be removed", "DELETE /", faultyregistry.Status(405, "UNSUPPORTED"), false, []int64{18}},
 	} {
 		for _, at := range row.at {
 			t.Run(fmt.Sprintf("%s, at %d", row.description, at), func(t *testing.T) {

@@ -1,5 +1,6 @@
 // Package line is a long line on one machine: a TCP proxy on loopback that hands every byte on a fixed time after it
-// came, in order, and as many at once as are sent. Nothing is ever lost on it, and it has no bandwidth limit.
+// came, in order. Nothing is ever lost on it, and it has no bandwidth limit. A connection has a window, as TCP has on any
+// line: so much of it is on the way at most.
 package line
 
 import (
@@ -109,17 +110,18 @@ type parcel struct {
 	due   time.Time
 }
 
-const parcelSize = 128 << 10
+const parcelSize = 32 << 10
 
-// onTheWay bounds what is on one connection's way: far more than the delay times what a machine's loopback carries.
-const onTheWay = 2048
+// Window is how much of a connection is on the way in each direction, at most. With 25 ms it comes to 40 MB a second for
+// each connection, of which there may be any number.
+const Window = 1 << 20
 
 var parcels = sync.Pool{New: func() any { b := make([]byte, parcelSize); return &b }}
 
 // carry takes all that from says to to, each parcel no sooner than its delay after it came, and none before notBefore
 // plus the delay.
 func (l *Line) carry(to, from net.Conn, notBefore time.Time) {
-	way := make(chan parcel, onTheWay)
+	way := make(chan parcel, Window/parcelSize)
 	go func() {
 		defer close(way)
 		for {
