@@ -17,7 +17,7 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 ROOTFS ?= .build/rootfs
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e bench cluster cluster-down lint docs rootfs image sbom
+.PHONY: help build demo test fuzz e2e bench cluster cluster-down lint docs rootfs image sbom
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,17 @@ test: ## run the tests (with the race detector where there is a C compiler; CI r
 		if [ "$$CI" = true ]; then exit 1; fi; fi
 	$(if $(RACE),CGO_ENABLED=1) $(GO) test $(RACE) -vet=off -shuffle=on -timeout 10m ./...
 
+# One target at a time is what Go can do. Left alone, it spends up to a minute of the time on making each input that it
+# finds interesting shorter.
+FUZZTIME ?= 10m
+FUZZ ?= .
+fuzz: ## look for inputs that break what reads others' (references, plans, records, answers, …), FUZZTIME (10m) for each
+	@set -e; grep -roE '^func Fuzz[A-Za-z0-9]+' --include='*_test.go' e2e pkg steps | sort | \
+	sed 's|/[^/]*:func | |' | grep -e '$(FUZZ)' | while read -r package target; do \
+		echo "./$$package $$target"; \
+		$(GO) test -vet=off -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s "./$$package" </dev/null; \
+	done
+
 # The cluster is compiled while tests wait that need none, as far as the processors are idle.
 e2e: image ## run the image, the GitLab and the Tekton files on the real stack (as root on Debian it installs what it needs)
 	e2e/packages.sh
@@ -43,7 +54,7 @@ e2e: image ## run the image, the GitLab and the Tekton files on the real stack (
 	@nice -n 19 .build/cluster/cluster compile >.build/cluster/compile.log 2>&1 & compiling=$$!; \
 		trap 'kill $$compiling 2>/dev/null || true' EXIT; \
 		set -ex; \
-		$(GO) test -tags e2e -vet=off -count=1 -timeout 40m -p 1 ./e2e/peers ./e2e/engine ./e2e/image ./e2e/gitlab; \
+		$(GO) test -tags e2e -vet=off -count=1 -timeout 40m -p 1 ./e2e/chaos ./e2e/peers ./e2e/engine ./e2e/image ./e2e/gitlab; \
 		wait $$compiling || { cat .build/cluster/compile.log; exit 1; }; \
 		$(GO) test -tags e2e -vet=off -count=1 -timeout 40m ./e2e/cluster
 

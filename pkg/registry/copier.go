@@ -34,15 +34,18 @@ type Copier struct {
 
 // Prepare asks the target ahead, at the time when other questions are under way, whether a repository is one that it does
 // not know yet, and so has nothing: then nothing is looked for there before it is sent. It returns at once. What is not
-// answered when it matters counts as no.
-func (c *Copier) Prepare(ctx context.Context, to *Repository) {
+// answered when it matters counts as no; answered is closed when it is.
+func (c *Copier) Prepare(ctx context.Context, to *Repository) (answered <-chan struct{}) {
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		var err error
 		defer fault.Catch(&err)
 		if to.unknown(ctx) {
 			c.ledger.isNew(to)
 		}
 	}()
+	return done
 }
 
 // Job is one copy: of the image with the manifest Root, with all its platforms, into the repository To.

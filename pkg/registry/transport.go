@@ -45,7 +45,7 @@ func newTransports(config Config) (transports, error) {
 	short := &http.Transport{
 		Proxy:                  proxyOf(config),
 		OnProxyConnectResponse: throughProxy,
-		DialContext:            dial,
+		DialContext:            widely(dial),
 		TLSClientConfig: &tls.Config{
 			RootCAs:            pool,
 			Certificates:       own,
@@ -117,18 +117,18 @@ func proxyOf(config Config) func(*http.Request) (*url.URL, error) {
 // throughProxy says what a proxy answers to CONNECT, which would else pass for a loss of the connection. The proxy's
 // address is told without its account.
 func throughProxy(_ context.Context, proxy *url.URL, _ *http.Request, answer *http.Response) error {
-	switch status := answer.StatusCode; {
-	case status == http.StatusOK:
-		return nil
-	case status == http.StatusProxyAuthRequired || status == http.StatusForbidden:
-		return fault.New(fault.Denied, "connecting through the proxy %q: it answers %d %s",
-			proxy.Host, status, http.StatusText(status))
-	default:
-		err := fault.New(fault.Unavailable, "connecting through the proxy %q: it answers %d %s",
-			proxy.Host, status, http.StatusText(status))
-		if transientStatus(status) {
-			return &transientError{err}
-		}
-		return err
+	said := func(kind fault.Kind) error {
+		return fault.New(kind, "connecting through the proxy %q: it answers %d %s",
+			proxy.Host, answer.StatusCode, http.StatusText(answer.StatusCode))
 	}
+	switch answer.StatusCode {
+	case http.StatusOK:
+		return nil
+	case http.StatusProxyAuthRequired, http.StatusForbidden:
+		return said(fault.Denied)
+	}
+	if transientStatus(answer.StatusCode) {
+		return &transientError{said(fault.Unavailable)}
+	}
+	return said(fault.Unavailable)
 }

@@ -157,13 +157,13 @@ func (p *promotion) write(ctx context.Context) error {
 	if err := p.copy(ctx, p.items); err != nil {
 		return err
 	}
-	if err := each(ctx, p.items, parallelLookups, p.record); err != nil {
+	if err := each(ctx, p.items, parallelLookups, p.recordAndLook); err != nil {
 		return err
 	}
 	if err := each(ctx, p.with(Forced, Undone), parallelLookups, p.backUp); err != nil {
 		return err
 	}
-	if err := each(ctx, p.items, parallelLookups, p.lastLook); err != nil {
+	if err := each(ctx, p.with(Same), parallelLookups, p.confirmRecord); err != nil {
 		return err
 	}
 	if err := p.tags(ctx, p.with(Copied, Forced, Undone)); err != nil {

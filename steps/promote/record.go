@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"dockline/pkg/fault"
 	"dockline/pkg/record"
 	"dockline/pkg/registry"
@@ -40,8 +42,27 @@ func (p *promotion) record(ctx context.Context, it *item) error {
 	return nil
 }
 
-// confirmRecord makes sure that the record is still listed: another program may have listed its own at the same time. It
-// is called before any tag moves.
+// recordAndLook records, and has the last look at the tag meanwhile where the tag is the next that is written: of one
+// image that replaces none.
+func (p *promotion) recordAndLook(ctx context.Context, it *item) error {
+	if p.set || it.looked || it.promotion() != Copied {
+		return p.record(ctx, it)
+	}
+	both, bothContext := errgroup.WithContext(ctx)
+	both.Go(func() (err error) {
+		defer fault.Catch(&err)
+		return p.record(bothContext, it)
+	})
+	both.Go(func() (err error) {
+		defer fault.Catch(&err)
+		it.looked = true
+		return p.lookAgain(bothContext, it)
+	})
+	return both.Wait()
+}
+
+// confirmRecord makes sure that the record, which was listed before the tag was written, is still listed: another program
+// may have listed its own at the same time.
 func (p *promotion) confirmRecord(ctx context.Context, it *item) error {
 	if it.confirm == nil {
 		return nil

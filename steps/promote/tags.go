@@ -19,29 +19,38 @@ const finishWithin = 1500 * time.Millisecond
 // tags has the release tags hold the images: all of them, or none as far as the registry lets that be. It is the last
 // that a run writes.
 func (p *promotion) tags(ctx context.Context, items []*item) error {
+	if err := each(ctx, items, parallelLookups, p.lastLook); err != nil {
+		return err
+	}
 	if err := p.putTags(ctx, items); err != nil {
 		return p.putBack(ctx, items, err)
 	}
-	err := each(ctx, items, parallelLookups, p.check)
+	err := each(ctx, items, parallelLookups, p.readBack)
 	if err != nil && ofOneImage(err) { // somebody else wrote a tag: all or none
 		return p.putBack(ctx, items, err)
 	}
 	return err // if they cannot be read at the moment, they have been written all the same
 }
 
-// lastLook makes sure, at the same time, that the record is listed and that the tag is still what it was.
+// lastLook looks at the tag again, unless that was done a moment ago.
 func (p *promotion) lastLook(ctx context.Context, it *item) error {
+	if it.looked {
+		return nil
+	}
+	return p.lookAgain(ctx, it)
+}
+
+// readBack reads back what was written: the tag, and the list that has the record.
+func (p *promotion) readBack(ctx context.Context, it *item) error {
 	both, bothContext := errgroup.WithContext(ctx)
 	both.Go(func() (err error) {
 		defer fault.Catch(&err)
 		return p.confirmRecord(bothContext, it)
 	})
-	if it.promotion() != Same && !it.looked {
-		both.Go(func() (err error) {
-			defer fault.Catch(&err)
-			return p.lookAgain(bothContext, it)
-		})
-	}
+	both.Go(func() (err error) {
+		defer fault.Catch(&err)
+		return p.check(bothContext, it)
+	})
 	return both.Wait()
 }
 

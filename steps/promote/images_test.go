@@ -1,0 +1,49 @@
+package promote
+
+import (
+	"strings"
+	"testing"
+
+	"dockline/pkg/image"
+)
+
+// FuzzImages: what a list comes to is what stands in it, each image once in the target, and all of it can be the path of
+// a request.
+func FuzzImages(f *testing.F) {
+	f.Add("a/shop:1.0,a/cart:1.0", "")
+	f.Add("a/shop:1.0-rc.1=1.0 # why\n\n a/cart:2@sha256:"+strings.Repeat("a", 64)+"=2.0,", "")
+	f.Add("a/shop:1.0,a/shop:1.0=2.0", "")
+	f.Add("user:password@registry.example/a/shop:1.0", "")
+	f.Add("a/shop:1.0-rc.1", "1.0")
+	f.Add(",,#", "../1")
+	f.Fuzz(func(t *testing.T, list, release string) {
+		orders, err := (&Config{ReleaseVersion: release}).several("IMAGES", list)
+		if err != nil {
+			return
+		}
+		if len(orders) == 0 || len(orders) > mostImages {
+			t.Fatalf("%q: %d images", list, len(orders))
+		}
+		targets := map[string]bool{}
+		for _, one := range orders {
+			target := image.Image{Name: one.image.Name, Version: one.tag}
+			if parsed, err := image.Parse(target.String()); err != nil || parsed != target || targets[target.String()] {
+				t.Errorf("%q: writes %q: %v", list, target, err)
+			}
+			targets[target.String()] = true
+			entry := one.image.String()
+			if one.digest != "" {
+				entry += "@" + one.digest
+			}
+			if one.tag != one.image.Version && release == "" {
+				entry += "=" + one.tag
+			}
+			if !strings.Contains(list, entry) {
+				t.Errorf("%q: made up %+v", list, one)
+			}
+			if release != "" && one.tag != release {
+				t.Errorf("%q, %q: tag %q", list, release, one.tag)
+			}
+		}
+	})
+}
