@@ -35,6 +35,8 @@ func FuzzAnswer(f *testing.F) {
 			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
 			"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
 			"<html>",
+			"HTTP/1.1 200 OK\r\n" + strings.Repeat("\x91", 5000) + "\r\n\r\n",
+			"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 300<<10) + "\r\n\r\n",
 		} {
 			f.Add(operation, []byte(answer))
 		}

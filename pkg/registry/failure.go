@@ -148,6 +148,9 @@ func transientStatus(status int) bool {
 // transientError is a failure that another attempt may mend.
 type transientError struct{ error }
 
+// Error is short: Go's HTTP client quotes the whole of a line that it does not understand.
+func (e *transientError) Error() string { return printable(e.error.Error(), 600) }
+
 func (e *transientError) Unwrap() error { return e.error }
 
 func transient(err error) bool {

@@ -58,6 +58,8 @@ func newTransports(config Config) (transports, error) {
 		DisableCompression:  true, // digests are of the bytes as they are
 		MaxIdleConnsPerHost: idlePerHost,
 		IdleConnTimeout:     90 * time.Second,
+		// Far more than any registry sends, and less than the 10 MB that Go would hold, for each answer.
+		MaxResponseHeaderBytes: 256 << 10,
 	}
 	bulk := short.Clone()
 	bulk.ForceAttemptHTTP2 = false
