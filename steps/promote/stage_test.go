@@ -44,7 +44,7 @@ func promote(t testing.TB, variables map[string]string) run {
 	program := Program()
 	program.Step = &Config{patience: registry.Patience{
 		Attempts: 3, First: time.Millisecond, Longest: 5 * time.Millisecond,
-		LongestAsked: 2 * time.Second, Silence: time.Second,
+		LongestAsked: 2 * time.Second, Silence: 3 * time.Second, // a busy machine is silent for a second
 	}}
 	var stdout, stderr bytes.Buffer
 	status := step.Run(t.Context(), program, nil, environment, &stdout, &stderr)

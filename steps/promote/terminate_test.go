@@ -61,9 +61,6 @@ func TestTerminatedBetweenTags(t *testing.T) {
 				_ = command.Wait()
 				// Five seconds are promised by pkg/step, and tested there; a machine that is busy with tests takes longer.
 				took := time.Since(time.Unix(0, signalled.Load()))
-				if status := command.ProcessState.ExitCode(); status != 143 || took > 10*time.Second {
-					t.Errorf("exit status %d after %s: %s", status, took, stderr.String())
-				}
 				lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
 				last := lines[len(lines)-1]
 				s.target.Before(nil)
@@ -78,6 +75,10 @@ func TestTerminatedBetweenTags(t *testing.T) {
 					if strings.Contains(last, service+":1.0") {
 						named++
 					}
+				}
+				status := command.ProcessState.ExitCode()
+				if status != 143 && (status != 0 || len(moved) < n) || took > 10*time.Second {
+					t.Errorf("exit status %d after %s: %s", status, took, stderr.String())
 				}
 				switch {
 				case len(moved) == n: // the signal came after the last one was begun: the set is whole
