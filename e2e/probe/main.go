@@ -6,7 +6,7 @@
 //	probe ask URL                asks for URL through each proxy that listens on loopback, without its password
 //	probe raw                    tries to open the sockets that read what others send and receive
 //	probe run WORD… -- WORD…     runs commands one after another, as a shell in a CI job does, and returns the last status
-//	probe dump FILE              has the outermost process above it but the first, such as the shell of a CI job, end with a
+//	probe dump [FILE]            has the outermost process above it but the first, such as the shell of a CI job, end with a
 //	                             dump of its memory, if its limit of such files allows that or can be raised. A line in
 //	                             FILE tells up to how many bytes: whoever passes output on may end with that process
 //	probe wait                   does nothing for a minute
@@ -39,8 +39,14 @@ func main() {
 		ask(words[1])
 	case len(words) == 1 && words[0] == "wait":
 		time.Sleep(time.Minute)
+	case len(words) == 1 && words[0] == "dump":
+		dump(os.Stdout)
 	case len(words) == 2 && words[0] == "dump":
-		dump(words[1])
+		report, err := os.OpenFile(words[1], os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o644) //nolint:gosec // the test's
+		if err != nil {
+			fail(err)
+		}
+		dump(report)
 	case len(words) == 1 && words[0] == "raw":
 		openRaw()
 	case len(words) > 1 && words[0] == "run":

@@ -206,6 +206,8 @@ func TestARefusalInMidUploadIsBounded(t *testing.T) {
 					}
 					return
 				}
+				server.mu.Lock()
+				defer server.mu.Unlock()
 				if fault.KindOf(err) != fault.Denied || server.issued > 10 || len(server.refused) > 20 {
 					t.Errorf("error %v of kind %v, %d tokens, %d refusals", err, fault.KindOf(err), server.issued, len(server.refused))
 				}
