@@ -145,6 +145,8 @@ func open(t *testing.T) *reader {
 		"ssh-privatekey":           "not used\n",
 		"known_hosts":              "not used\n",
 		"npm-token":                "not used\n",
+		"cosign.key":               recordKey(r.t),
+		"cosign-password":          recordKeyPassword,
 		"webhook-token":            webhookToken,
 	} {
 		r.write(name, content)
