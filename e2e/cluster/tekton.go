@@ -117,6 +117,9 @@ func (c Cluster) startTriggers(ctx context.Context) error {
 	); err != nil {
 		return err
 	}
+	if err := c.probesTried(ctx, "triggers-controller"); err != nil {
+		return err
+	}
 	return c.ready(ctx, "triggers-webhook", `apiVersion: triggers.tekton.dev/v1beta1
 kind: TriggerTemplate
 metadata: {name: probe, namespace: default}
@@ -128,6 +131,17 @@ spec:
 // controller starts one of Tekton's programs, as the administrator.
 func (c Cluster) controller(name string, environment []string, args ...string) error {
 	return c.start(name, environment, c.program(name), append([]string{"-kubeconfig", c.Kubeconfig()}, args...)...)
+}
+
+// probesTried waits until a controller is about to listen for probes, which its webhook may be far ahead of.
+func (c Cluster) probesTried(ctx context.Context, name string) error {
+	return until(ctx, time.Minute, func(context.Context) error {
+		log, err := os.ReadFile(c.in(name + ".log"))
+		if err == nil && !bytes.Contains(log, []byte(fmt.Sprint("listening on port ", listenerPort))) {
+			err = fmt.Errorf("%s has not come to its probes", name)
+		}
+		return errors.Join(err, c.alive(name))
+	})
 }
 
 // ready waits until the webhooks are asked about what they are for, which they see to themselves, and let an object
