@@ -49,7 +49,7 @@ fuzz: ## look for inputs that break what reads others' (references, plans, recor
 e2e: image ## run the image, the GitLab and the Tekton files on the real stack (as root on Debian it installs what it needs)
 	e2e/packages.sh
 	$(GO) run -C e2e/tekton .
-	cd e2e/tekton && $(GO) test -vet=off -count=1 ./...
+	cd e2e/tekton && $(GO) test -count=1 ./...
 	$(GO) build -o .build/cluster/ ./e2e/cluster/cmd/cluster
 	@nice -n 19 .build/cluster/cluster compile >.build/cluster/compile.log 2>&1 & compiling=$$!; \
 		trap 'kill $$compiling 2>/dev/null || true' EXIT; \
