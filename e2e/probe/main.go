@@ -10,6 +10,9 @@
 //	                             dump of its memory, if its limit of such files allows that or can be raised. A line in
 //	                             FILE tells up to how many bytes: whoever passes output on may end with that process
 //	probe wait                   does nothing for a minute
+//	probe left                   counts the processes beside itself and the first one
+//	probe exit STATUS            ends with that status
+//	probe fill FILE              writes into FILE as long as the disk takes it
 //	probe hold FILE WORD…        runs one command while it holds FILE open, whose name it has removed
 package main
 
@@ -19,6 +22,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -39,6 +43,16 @@ func main() {
 		ask(words[1])
 	case len(words) == 1 && words[0] == "wait":
 		time.Sleep(time.Minute)
+	case len(words) == 1 && words[0] == "left":
+		fmt.Println("LEFT", left())
+	case len(words) == 2 && words[0] == "exit":
+		status, err := strconv.Atoi(words[1])
+		if err != nil {
+			fail(err)
+		}
+		os.Exit(status)
+	case len(words) == 2 && words[0] == "fill":
+		fill(words[1])
 	case len(words) == 1 && words[0] == "dump":
 		dump(os.Stdout)
 	case len(words) == 2 && words[0] == "dump":

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -19,6 +20,7 @@ type inner struct {
 	ReadOnly   map[string]string
 	Capable    bool
 	Without    []uintptr
+	Room       int64
 	OwnNetwork bool
 }
 
@@ -56,7 +58,7 @@ func enter(plan inner) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("making mounts private: %w", err)
 	}
-	if err := unix.Mount(plan.Root, plan.Root, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+	if err := mountRoot(plan); err != nil {
 		return fmt.Errorf("mounting the root: %w", err)
 	}
 	if err := unix.Mount("proc", filepath.Join(plan.Root, "proc"), "proc",
@@ -107,6 +109,36 @@ func enter(plan inner) error {
 		}
 	}
 	return fmt.Errorf("starting %q: %w", plan.Args[0], unix.Exec(plan.Args[0], plan.Args, os.Environ()))
+}
+
+// mountRoot makes the root a mount: of the folder that it is, or of a small file system with the same files.
+func mountRoot(plan inner) error {
+	if plan.Room == 0 {
+		return unix.Mount(plan.Root, plan.Root, "", unix.MS_BIND|unix.MS_REC, "")
+	}
+	outside, err := os.OpenRoot(plan.Root) // which stays what it is when something is mounted there
+	if err != nil {
+		return err
+	}
+	defer outside.Close() //nolint:errcheck // it is only read
+	size := plan.Room
+	err = fs.WalkDir(outside.FS(), ".", func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil {
+			size += info.Size() + int64(os.Getpagesize()) // it takes whole pages
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := unix.Mount("tmpfs", plan.Root, "tmpfs", 0, fmt.Sprintf("mode=755,size=%d", size)); err != nil {
+		return err
+	}
+	return os.CopyFS(plan.Root, outside.FS())
 }
 
 // readOnly mounts a folder for reading only, as engines do with /proc/sys but in a privileged container.

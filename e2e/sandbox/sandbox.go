@@ -39,6 +39,9 @@ type Spec struct {
 	Capable bool
 	// Without lists capabilities that a container which is not Capable goes without (unix.CAP_SETPCAP).
 	Without []uintptr
+	// Room bounds what can be written to the root file system, in bytes, beside what it begins with. The default is what
+	// the disk has.
+	Room int64
 	// OwnNetwork has the container see a loopback interface of its own, on which nothing listens, instead of the host's
 	// network.
 	OwnNetwork bool
@@ -97,7 +100,7 @@ func (s *Sandbox) Root() string { return s.root }
 func (s *Sandbox) Command(ctx context.Context) (*exec.Cmd, error) {
 	plan, err := json.Marshal(inner{
 		Root: s.root, Args: s.spec.Args, Binds: s.spec.Binds, ReadOnly: s.spec.ReadOnly, Capable: s.spec.Capable,
-		Without: s.spec.Without, OwnNetwork: s.spec.OwnNetwork,
+		Without: s.spec.Without, Room: s.spec.Room, OwnNetwork: s.spec.OwnNetwork,
 	})
 	if err != nil {
 		return nil, err

@@ -44,6 +44,8 @@ type Plan struct {
 	Source []byte
 	// Images are the images that are pulled, as named after expansion, each once, in order of appearance.
 	Images []string
+	// Where tells where each of Images is named first: "Dockerfile:1: FROM alpine:3".
+	Where map[string]string
 	// Warnings are what is built well enough, but not quite as the Dockerfile says: "Dockerfile:3: …".
 	Warnings []string
 }
@@ -84,7 +86,7 @@ func Check(source []byte, o Options) (Plan, error) {
 		return Plan{}, fault.As(fault.BuildFailed, refused)
 	}
 	plan.Source = rewritten
-	plan.Images = file.images(used)
+	plan.Images, plan.Where = file.images(used)
 	return plan, nil
 }
 

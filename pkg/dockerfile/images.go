@@ -1,6 +1,7 @@
 package dockerfile
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,34 +39,48 @@ func (f *file) mark(index int, used []bool) {
 		f.mark(base, used)
 	}
 	for _, from := range f.sources(index) {
-		if stage := f.sourceStage(from, index); stage >= 0 {
+		if stage := f.sourceStage(from.image, index); stage >= 0 {
 			f.mark(stage, used)
 		}
 	}
 }
 
-// images lists what is pulled for the stages in use.
-func (f *file) images(used []bool) []string {
-	var out []string
-	add := func(image string) {
-		if image != "" && image != scratch && !slices.Contains(out, image) {
-			out = append(out, image)
+// images lists what is pulled for the stages in use, and where each is named first.
+func (f *file) images(used []bool) (images []string, where map[string]string) {
+	where = map[string]string{}
+	add := func(image string, line int, code string) {
+		if image == "" || image == scratch || slices.Contains(images, image) {
+			return
 		}
+		images = append(images, image)
+		where[image] = fmt.Sprintf("%s:%d: %s", f.options.Name, line, shortened(code))
 	}
-	for index := range f.stages {
+	for index, stage := range f.stages {
 		if !used[index] {
 			continue
 		}
 		if f.baseStage(index) < 0 {
-			add(f.base(index))
+			add(f.base(index), lineOf(stage.Location), stage.SourceCode)
 		}
 		for _, from := range f.sources(index) {
-			if f.sourceStage(from, index) < 0 {
-				add(from)
+			if f.sourceStage(from.image, index) < 0 {
+				add(from.image, from.line, from.code)
 			}
 		}
 	}
-	return out
+	return images, where
+}
+
+// longestCode is what is shown of an instruction: the line says where the rest is.
+const longestCode = 80
+
+// shortened is an instruction in one short line.
+func shortened(code string) string {
+	code = strings.Join(strings.Fields(code), " ")
+	if runes := []rune(code); len(runes) > longestCode {
+		return string(runes[:longestCode]) + "…"
+	}
+	return code
 }
 
 // base is the expanded name after FROM.
@@ -97,19 +112,26 @@ func (f *file) sourceStage(from string, index int) int {
 	return f.stageNamed(from, index)
 }
 
+// named is an image or a stage that an instruction copies or mounts from.
+type named struct {
+	image string
+	line  int
+	code  string // of the instruction
+}
+
 // sources are the values of --from in a stage, in its base stage's triggers too.
-func (f *file) sources(index int) []string {
-	var out []string
+func (f *file) sources(index int) []named {
+	var out []named
 	for _, command := range f.commands(index) {
 		switch c := command.Command.(type) {
 		case *instructions.CopyCommand:
 			if c.From != "" {
-				out = append(out, c.From)
+				out = append(out, named{c.From, command.line, c.String()})
 			}
 		case *instructions.RunCommand:
 			for _, mount := range expandedMounts(c) {
 				if mount.From != "" {
-					out = append(out, mount.From)
+					out = append(out, named{mount.From, command.line, c.String()})
 				}
 			}
 		}

@@ -19,8 +19,8 @@ type access struct {
 	pauses   []time.Duration
 }
 
-// tokenUser is the user name that goes with a password alone: GitLab and GitHub take any beside a token.
-const tokenUser = "oauth2"
+// TokenUser is the user name that goes with a password alone: GitLab and GitHub take any beside a token.
+const TokenUser = "oauth2"
 
 func accessFor(home address, o Options) (*access, error) {
 	a := &access{home: home, ca: o.CA, progress: o.Progress, pauses: o.Pauses}
@@ -38,7 +38,7 @@ func accessFor(home address, o Options) (*access, error) {
 		}
 		user := o.Username
 		if user == "" {
-			user = tokenUser
+			user = TokenUser
 		}
 		a.auth = &githttp.BasicAuth{Username: user, Password: o.Password}
 	case "ssh":

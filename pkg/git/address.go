@@ -31,7 +31,7 @@ var (
 	// remoteHelper is the form by which git would run a program: "ext::sh -c …".
 	remoteHelper = regexp.MustCompile(`^[A-Za-z0-9+.-]+::`)
 	// notAHost is what stands before the colon when "://" was mistyped, or forgotten before "oauth2:TOKEN@HOST/PATH".
-	notAHost     = regexp.MustCompile(`(?i)^(https?|ssh|git|file|` + tokenUser + `)$`)
+	notAHost     = regexp.MustCompile(`(?i)^(https?|ssh|git|file|` + TokenUser + `)$`)
 	defaultPorts = map[string]string{"https": "443", "http": "80", "ssh": "22"}
 )
 
@@ -179,7 +179,7 @@ func redactRefused(raw string) string {
 		}
 		return "…" + raw[at:]
 	}
-	if user, _, ok := strings.Cut(raw, ":"); ok && strings.EqualFold(user, tokenUser) {
+	if user, _, ok := strings.Cut(raw, ":"); ok && strings.EqualFold(user, TokenUser) {
 		return user + ":…"
 	}
 	return raw

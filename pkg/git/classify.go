@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"unicode"
 
 	gogit "github.com/go-git/go-git/v5"
@@ -26,6 +28,7 @@ func classify(err error) error {
 	var (
 		answer  *githttp.Err
 		request *url.Error
+		dial    *net.OpError
 		network net.Error
 		hostKey *knownhosts.KeyError
 		revoked *knownhosts.RevokedError
@@ -34,6 +37,8 @@ func classify(err error) error {
 	case err == nil, errors.Is(err, gogit.NoErrAlreadyUpToDate),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
+	case errors.Is(err, syscall.ENOSPC):
+		return fault.WithHint(fault.As(fault.Unavailable, err), "give the folder that is cloned into more room")
 	case errors.Is(err, transport.ErrAuthenticationRequired):
 		return fault.New(fault.Denied, "the server asks for a user name and a password, or refuses those given")
 	case errors.Is(err, transport.ErrAuthorizationFailed):
@@ -52,6 +57,8 @@ func classify(err error) error {
 	case strings.Contains(err.Error(), "http redirect: "):
 		return fault.WithHint(fault.New(fault.Denied, "%s", firstLine(err.Error())),
 			"set GIT_URL to the address that the repository has now: this redirect is not followed")
+	case errors.As(err, &dial) && dial.Op == "proxyconnect":
+		return fault.As(fault.Unavailable, fmt.Errorf("connecting through the proxy: %w", dial.Err))
 	case errors.As(err, &request):
 		return fault.As(fault.Unavailable, request.Err) // without the URL, which is told already
 	case errors.As(err, &network), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -35,6 +36,8 @@ type Options struct {
 	Revision string
 	// Dir receives the work tree. It must be empty or absent.
 	Dir string
+	// Rules are what the commit must keep. The default is to ask nothing of it.
+	Rules Rules
 
 	// Username and Password are for https. With a password alone, such as a token, the user name is "oauth2".
 	Username, Password string
@@ -43,6 +46,8 @@ type Options struct {
 	// SSHKey is a private key without a passphrase, and KnownHosts the lines that the host's key is checked against.
 	// Both are needed for ssh: an unknown host is never trusted.
 	SSHKey, KnownHosts []byte
+	// Proxy returns the proxy to reach an http or https address through, nil for none. The default has no proxies.
+	Proxy func(*url.URL) (*url.URL, error)
 
 	// AllowLocal allows a local path, or a file:// URL, as the repository.
 	AllowLocal bool
@@ -69,7 +74,8 @@ type Commit struct {
 type Checkout struct {
 	Commit
 	Branch string // the branch that the revision named, else ""
-	Tag    string // the tag that the revision named, else ""
+	Tag    string // the tag that the revision or the rules named, else ""
+	Signer string // whose signature the rules asked for, else ""
 	// Submodules are the cloned submodules, parents first.
 	Submodules []Submodule
 }
@@ -85,14 +91,17 @@ type Submodule struct {
 // Clone writes the work tree of one commit to o.Dir and returns what it is.
 //
 // Its errors name the Git server as their side. Their kinds are Configuration (the URL or the revision cannot be
-// used), NotFound (no such repository or revision), Denied (credentials, or the host's key), and Unavailable.
-// A cancelled context ends it at once.
+// used), NotFound (no such repository or revision), Denied (credentials, or the host's key), Refused (by the rules; then
+// no work tree is written), and Unavailable. A cancelled context ends it at once.
 func Clone(ctx context.Context, o Options) (Checkout, error) {
 	from, err := parseAddress(o.URL, o.AllowLocal)
 	if err != nil {
 		return Checkout{}, err
 	}
 	if err := checkRevision(o.Revision); err != nil {
+		return Checkout{}, err
+	}
+	if err := o.Rules.validate(o.Revision); err != nil {
 		return Checkout{}, err
 	}
 	if err := requireEmpty(o.Dir); err != nil {
@@ -103,8 +112,9 @@ func Clone(ctx context.Context, o Options) (Checkout, error) {
 		return Checkout{}, err
 	}
 
+	ctx = withProxy(ctx, o.Proxy)
 	checkout, err := interruptible(ctx, func() (Checkout, error) {
-		return access.cloneTree(ctx, from, o.Revision, o.Dir, o.KeepGitDir, o.Submodules)
+		return access.cloneTree(ctx, from, o.Revision, o.Rules, o.Dir, o.KeepGitDir, o.Submodules)
 	})
 	if err != nil {
 		return Checkout{}, fault.At(Side, fmt.Errorf("cloning %q: %w", from.shown(), err))
@@ -114,24 +124,28 @@ func Clone(ctx context.Context, o Options) (Checkout, error) {
 
 // cloneTree clones one repository and, if asked, those below it.
 func (a *access) cloneTree(
-	ctx context.Context, from address, revision, dir string, keepGitDir, submodules bool,
+	ctx context.Context, from address, revision string, rules Rules, dir string, keepGitDir, submodules bool,
 ) (Checkout, error) {
-	repo, at, err := a.fetch(ctx, from, revision, dir)
+	repo, at, err := a.fetch(ctx, from, rules.fetched(revision), dir)
 	if err != nil {
-		return Checkout{}, err
+		return Checkout{}, rules.absent(err)
 	}
 	commit, err := peel(repo, at.hash)
 	if err != nil {
 		return Checkout{}, fmt.Errorf("reading revision %q: %w", revision, err)
+	}
+	signer, err := rules.check(repo, at, commit, revision)
+	if err != nil {
+		return Checkout{}, err
 	}
 	worktree, err := repo.Worktree()
 	if err != nil {
 		return Checkout{}, err
 	}
 	if err := worktree.Checkout(&gogit.CheckoutOptions{Hash: commit.Hash, Force: true}); err != nil {
-		return Checkout{}, fmt.Errorf("checking out %s: %w", commit.Hash, err)
+		return Checkout{}, fmt.Errorf("checking out %s: %w", commit.Hash, classify(err))
 	}
-	out := Checkout{Commit: describe(commit), Branch: at.branch, Tag: at.tag}
+	out := Checkout{Commit: describe(commit), Branch: at.branch, Tag: at.tag, Signer: signer}
 	if submodules {
 		out.Submodules, err = a.cloneSubmodules(ctx, from, commit, dir, keepGitDir)
 		if err != nil {

@@ -53,7 +53,7 @@ func (a *access) cloneSubmodules(
 				fault.New(fault.Denied, "cloning submodule %q: the ssh key is for %q, not for %q", module.Path, a.home.host, from.host),
 				"give the submodule a relative or an https URL in .gitmodules, or leave submodules out (GIT_SUBMODULES)")
 		}
-		sub, err := a.cloneTree(ctx, from, hash, filepath.Join(dir, filepath.FromSlash(module.Path)), keepGitDir, true)
+		sub, err := a.cloneTree(ctx, from, hash, Rules{}, filepath.Join(dir, filepath.FromSlash(module.Path)), keepGitDir, true)
 		if err != nil {
 			return nil, fmt.Errorf("cloning submodule %q from %q: %w", module.Path, from.shown(), err)
 		}

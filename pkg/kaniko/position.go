@@ -16,6 +16,7 @@ import (
 type position struct {
 	mu     sync.Mutex
 	stages [][]spot // those that are built, in order
+	bases  []spot   // the FROM of each
 	stage  int      // index of the stage that is being built, -1 before the first
 	next   int      // index of the instruction that comes next
 }
@@ -33,10 +34,10 @@ func newPosition(options *config.KanikoOptions) (*position, error) {
 		return nil, err
 	}
 	lines := map[instructions.Command]int{}
-	from := map[int]int{}
+	from := map[int]spot{}
 	for index, stage := range stages {
 		if len(stage.Location) > 0 {
-			from[index] = stage.Location[0].Start.Line
+			from[index] = spot{stage.Location[0].Start.Line, "FROM " + stage.BaseName}
 		}
 		for _, command := range stage.Commands {
 			if location := command.Location(); len(location) > 0 {
@@ -61,11 +62,11 @@ func newPosition(options *config.KanikoOptions) (*position, error) {
 			}
 			line, own := lines[command]
 			if !own {
-				line = from[stage.Index] // the base image's ONBUILD
+				line = from[stage.Index].line // the base image's ONBUILD
 			}
 			spots = append(spots, spot{line, known.String()})
 		}
-		p.stages = append(p.stages, spots)
+		p.stages, p.bases = append(p.stages, spots), append(p.bases, from[stage.Index])
 	}
 	return p, nil
 }
@@ -95,15 +96,18 @@ func (p *position) leave() {
 	p.stage = -1
 }
 
-// now returns the line and text of the instruction that is being executed, 0 and "" when none is.
+// now returns the line and text of the instruction that is being executed, a FROM included; 0 and "" when none is.
 func (p *position) now() (int, string) {
 	if p == nil {
 		return 0, ""
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stage < 0 || p.stage >= len(p.stages) || p.next == 0 {
+	if p.stage < 0 || p.stage >= len(p.stages) {
 		return 0, ""
+	}
+	if p.next == 0 {
+		return p.bases[p.stage].line, p.bases[p.stage].text
 	}
 	at := p.stages[p.stage][p.next-1]
 	return at.line, at.text

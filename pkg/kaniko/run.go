@@ -96,11 +96,12 @@ func (b Build) Run(ctx context.Context) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cause := proxy.failed(); answer.Digest == "" && answer.Status == 0 && cause != nil {
-		return nil, cause
-	}
 	if answer.Digest == "" {
-		return nil, failure(filepath.Base(told.DockerfilePath), text, answer)
+		where := place(filepath.Base(told.DockerfilePath), text, answer)
+		if cause := proxy.failed(); answer.Status == 0 && cause != nil {
+			return nil, fmt.Errorf("%s%w", where, cause)
+		}
+		return nil, failure(where, answer)
 	}
 	digest, err := v1.NewHash(answer.Digest)
 	if err != nil {
@@ -177,16 +178,20 @@ func (b Build) dockerfile() string {
 	return filepath.Join(b.ContextDir, b.Dockerfile)
 }
 
-// failure tells why a build failed: with the instruction that was under way, and its line.
-func failure(name string, text []byte, answer outcome) error {
-	where := ""
-	if answer.Line > 0 {
-		where = fmt.Sprintf("%s:%d: %s: ", name, answer.Line, instruction(text, answer))
-	}
+// failure tells why a build failed, after the place of the instruction that was under way.
+func failure(where string, answer outcome) error {
 	if answer.Status != 0 {
 		return fault.New(fault.BuildFailed, "%sexit status %d", where, answer.Status)
 	}
 	return fault.New(fault.BuildFailed, "%s%s", where, answer.Problem)
+}
+
+// place tells the instruction that was under way, and its line: "Dockerfile:4: RUN make: ". It is empty when none was.
+func place(name string, text []byte, answer outcome) string {
+	if answer.Line == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d: %s: ", name, answer.Line, instruction(text, answer))
 }
 
 // longestInstruction is what is shown of an instruction: the line says where the rest is.

@@ -46,6 +46,8 @@ var hints = []hint{
 		"check IMAGE and SOURCE_REGISTRY, and that the build pushed this version"},
 	{fault.NotFound, "registry", nil, "check IMAGE and {P}REGISTRY, and that this version was pushed"},
 
+	{0, "Git server", regexp.MustCompile(`connecting through the proxy`),
+		"check the proxy and its account in HTTPS_PROXY (or HTTP_PROXY), and name the hosts to reach directly in NO_PROXY"},
 	{fault.Denied, "Git server", regexp.MustCompile(`the host's key is not among the known hosts`),
 		"check that this is the right server, and put its key into GIT_KNOWN_HOSTS"},
 	{fault.Denied, "Git server", nil, "check GIT_USERNAME and GIT_PASSWORD (or GIT_SSH_KEY), and the account's rights"},

@@ -29,6 +29,9 @@ func proxies(getenv func(string) string) (func(*url.URL) (*url.URL, error), erro
 	return config.ProxyFunc(), nil
 }
 
+// Proxies returns the proxy for an address as proxies does, by this run's environment.
+func (rt *Runtime) Proxies() (func(*url.URL) (*url.URL, error), error) { return proxies(rt.Getenv) }
+
 // isProxy tells whether httpproxy understands the address, which may leave the scheme out.
 func isProxy(address string) bool {
 	if !strings.Contains(address, "://") {

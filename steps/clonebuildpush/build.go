@@ -27,8 +27,11 @@ func (r *runner) build(
 	if err != nil {
 		return built{}, err
 	}
+	if err := refusePointers(ctx, request); err != nil {
+		return built{}, err
+	}
 	access.Retrying = rt.Retrying(baseSide)
-	if request.Pull, err = newPuller(ctx, access, request.Images); err != nil {
+	if request.Pull, err = newPuller(ctx, access, request.Images, request.Where); err != nil {
 		return built{}, err
 	}
 	if layout != "" {

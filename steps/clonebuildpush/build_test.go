@@ -50,11 +50,17 @@ var account = remote.WithAuth(&authn.Basic{Username: "pusher", Password: registr
 func newRealStage(t *testing.T, files map[string]string) (*stage, string) {
 	t.Helper()
 	requireSandbox(t)
+	s := newStage(t)
+	return s, s.fill("develop", files)
+}
+
+// fill gives the registry the base image, and the Git server a commit with files.
+func (s *stage) fill(branch string, files map[string]string) (hash string) {
+	s.t.Helper()
 	compiled, err := programs()
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	s := newStage(t)
 	base, err := baseimage.Pack(
 		baseimage.File{Path: "/bin/stamp", Content: compiled["stamp"]},
 		baseimage.File{Path: "/bin/sabotage", Content: compiled["sabotage"]},
@@ -62,16 +68,16 @@ func newRealStage(t *testing.T, files map[string]string) (*stage, string) {
 		baseimage.File{Path: "/srv/version.txt", Mode: 0o644, Content: []byte("none\n")},
 	)
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	if err := remote.Write(s.reference("web", "1"), base, account); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	hash, err := gitserver.Commit(s.repo, "develop", "To be built", gitserver.Text(files))
+	hash, err = gitserver.Commit(s.repo, branch, "To be built", gitserver.Text(files))
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	return s, hash
+	return hash
 }
 
 func (s *stage) reference(image, tag string) name.Reference {

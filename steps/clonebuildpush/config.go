@@ -44,8 +44,17 @@ type Config struct {
 	GitRevision string `env:"GIT_REVISION" group:"git" ci:"CI_COMMIT_SHA"`
 	// Branch that the commit belongs to, where GIT_REVISION is a hash. It names the version.
 	GitBranch string `env:"GIT_BRANCH" group:"git" ci:"CI_COMMIT_BRANCH, CI_MERGE_REQUEST_SOURCE_BRANCH_NAME"`
-	// Tag that the commit is released by, where GIT_REVISION is a hash. It names the version.
+	// Tag that the commit is released by, where GIT_REVISION is a hash. It names the version, and must lead to that commit:
+	// a tag that was moved is refused (exit status 3).
 	GitTag string `env:"GIT_TAG" group:"git" ci:"CI_COMMIT_TAG"`
+	// What must be signed to be built, commit or tag: the commit, or the annotated tag that GIT_REVISION or GIT_TAG names.
+	// Where it is not signed by one of GIT_VERIFY_KEYS, nothing is built (exit status 3). Unset means neither.
+	GitVerify string `env:"GIT_VERIFY"`
+	// Keys that may sign: armored OpenPGP public keys, lines of an allowed_signers file (ssh-keygen), or both. A key that
+	// has expired signs nothing, whatever time a commit tells.
+	GitVerifyKeys string `env:"GIT_VERIFY_KEYS"`
+	// File with the keys that may sign, instead of GIT_VERIFY_KEYS.
+	GitVerifyKeysFile string `env:"GIT_VERIFY_KEYS_FILE"`
 	// Account for the Git server. With a password alone it is oauth2, which is right for an access token.
 	GitUsername string `env:"GIT_USERNAME"`
 	// Password or access token for the Git server. It is sent to that server only.
@@ -135,6 +144,7 @@ func (c *Config) Validate() error {
 	check("GIT_REVISION", git.CheckRevision(c.GitRevision))
 	check("GIT_BRANCH", git.CheckRevision(c.GitBranch))
 	check("GIT_TAG", git.CheckRevision(c.GitTag))
+	problems = append(problems, c.validateVerify())
 	if c.does(phaseClone) && c.GitUsername != "" && c.GitPassword == "" {
 		problem("GIT_PASSWORD is missing: GIT_USERNAME is set")
 	}

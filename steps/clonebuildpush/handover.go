@@ -35,6 +35,8 @@ type checkout struct {
 	Branch  string    `json:"branch,omitempty"`
 	Tag     string    `json:"tag,omitempty"`
 	Project string    `json:"project,omitempty"` // its web address
+	Signed  string    `json:"signed,omitempty"`  // what GIT_VERIFY asked a signature of
+	Signer  string    `json:"signer,omitempty"`  // whose it is
 	// Addresses of the registry's host, where it is reached without TLS: a RUN can rewrite the /etc/hosts of a whole pod.
 	Addresses map[string][]string `json:"addresses,omitempty"`
 	Seal      ed25519.PublicKey   `json:"seal"` // by which PHASE=push knows what PHASE=build has written
@@ -78,7 +80,7 @@ func readCheckout(dir string) (checkout, source, error) {
 	}
 	return told, source{
 		Commit: git.Commit{Hash: told.Commit, Time: told.Time, Subject: told.Subject},
-		Dir:    filepath.Join(dir, sourceName), Branch: told.Branch, Tag: told.Tag, Project: told.Project,
+		Dir:    filepath.Join(dir, sourceName), Branch: told.Branch, Tag: told.Tag, Project: told.Project, Signer: told.Signer,
 	}, nil
 }
 

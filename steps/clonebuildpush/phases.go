@@ -54,7 +54,7 @@ func (r *runner) runClone(ctx context.Context, rt *step.Runtime) (step.Outcome, 
 	}
 	err = writeCheckout(folder, checkout{
 		Commit: from.Hash, Time: from.Time, Subject: from.Subject, Branch: from.Branch, Tag: from.Tag,
-		Project: sourceLabel(&r.Config), Addresses: addresses, Seal: public,
+		Project: sourceLabel(&r.Config), Signed: r.GitVerify, Signer: from.Signer, Addresses: addresses, Seal: public,
 	})
 	if err != nil {
 		return step.Outcome{}, fmt.Errorf("handing the checkout on: %w", err)
@@ -67,6 +67,9 @@ func (r *runner) runClone(ctx context.Context, rt *step.Runtime) (step.Outcome, 
 func (r *runner) runBuild(ctx context.Context, rt *step.Runtime) (outcome step.Outcome, err error) {
 	told, from, err := readCheckout(r.CheckoutDir)
 	if err != nil {
+		return step.Outcome{}, err
+	}
+	if err := r.checkVerified(told); err != nil {
 		return step.Outcome{}, err
 	}
 	folder, err := openFolder("IMAGE_DIR", r.ImageDir)
@@ -159,6 +162,9 @@ func (r *runner) lookForExisting(
 func (r *runner) runPush(ctx context.Context, rt *step.Runtime) (step.Outcome, error) {
 	told, from, err := readCheckout(r.CheckoutDir)
 	if err != nil {
+		return step.Outcome{}, err
+	}
+	if err := r.checkVerified(told); err != nil {
 		return step.Outcome{}, err
 	}
 	folder, err := openFolder("IMAGE_DIR", r.ImageDir)

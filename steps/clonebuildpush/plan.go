@@ -29,6 +29,7 @@ type source struct {
 	Branch     string
 	Tag        string // set when a tag is built
 	Project    string // its web address, where PHASE=clone was told
+	Signer     string // whose signature GIT_VERIFY asked for
 }
 
 // plan says what is built under which names.

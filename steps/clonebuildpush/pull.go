@@ -29,18 +29,20 @@ type puller struct {
 }
 
 // newPuller opens the registries of these images, and looks up their hosts, before the build can tamper with either. An
-// image that is not there is found out now, too, not after half of the build.
-func newPuller(ctx context.Context, own registry.Config, images []string) (*puller, error) {
+// image that is not there is found out now, too, not after half of the build; where tells which instruction names it.
+func newPuller(
+	ctx context.Context, own registry.Config, images []string, where map[string]string,
+) (*puller, error) {
 	own.Dial = newPins().Dial // not the pins of the push: a registry may send its blobs from hosts yet unknown
 	own.Side = baseSide
 	p := &puller{own: own, hosts: map[string]*registry.Registry{}, sizes: map[v1.Hash]int64{}, tags: map[string]string{}}
 	for _, image := range images {
 		reference, err := name.ParseReference(image)
 		if err != nil {
-			return nil, fault.New(fault.BuildFailed, "reading the base image %q: %w", image, err)
+			return nil, fault.New(fault.BuildFailed, "%s: reading the image's name %q: %w", where[image], image, err)
 		}
 		if _, _, err := p.Manifest(ctx, reference.Context(), reference.Identifier()); err != nil {
-			return nil, fmt.Errorf("fetching the base image: %w", err)
+			return nil, fmt.Errorf("%s: %w", where[image], err)
 		}
 	}
 	return p, nil

@@ -15,8 +15,8 @@ import (
 )
 
 // findExisting looks whether there is anything to build. A Git tag's image is that of its very commit, where dev has
-// it already: production then gets what was tested. A version that must not be replaced is refused now, not after the
-// build.
+// it already, or where the version itself is of that commit: production then gets what was tested. A version that must not
+// be replaced is refused now, not after the build.
 func findExisting(
 	ctx context.Context, target *registry.Repository, what plan, from source,
 ) (*registry.Manifest, error) {
@@ -43,22 +43,52 @@ func findExisting(
 	if tested != nil && tested.Digest == current.Digest {
 		return tested, nil
 	}
+	if from.Tag == "" || from.Hash == "" {
+		return nil, taken(target, what, current, tested)
+	}
+	revision, err := revisionOf(ctx, target, current, what.Image.Version)
+	switch {
+	case err != nil:
+		return nil, err
+	case revision != from.Hash:
+		return nil, moved(target, what, current, revision, from)
+	case tested == nil:
+		return &current, nil
+	}
 	return nil, taken(target, what, current, tested)
+}
+
+// moved says that a version is there already, of another commit than the one that the Git tag leads to.
+func moved(target *registry.Repository, what plan, current registry.Manifest, revision string, from source) error {
+	built := "built from commit " + revision
+	if revision == "" {
+		built = "which does not say of which commit it is"
+	}
+	err := fault.New(fault.Refused, "tagging %q: it is there already, as %s, %s, and the Git tag %q leads to commit %s",
+		target.Reference(what.Image.Version), current.Digest, built, from.Tag, from.Hash)
+	return fault.WithHint(fault.At(side, err),
+		"a Git tag that was moved is not released again: give the commit a tag of its own, or set OVERWRITE=true")
 }
 
 // checkRevision makes sure that the image under a commit's tag says that it was built from that commit. This finds a tag
 // that was moved by mistake; whoever may push could push an image that says anything.
 func checkRevision(ctx context.Context, target *registry.Repository, found registry.Manifest, tag, commit string) error {
-	facts, err := target.Inspect(ctx, found)
-	if err != nil {
-		return fmt.Errorf("reading which commit %q was built from: %w", target.Reference(tag), err)
-	}
-	if facts.Revision() == commit {
-		return nil
+	revision, err := revisionOf(ctx, target, found, tag)
+	if err != nil || revision == commit {
+		return err
 	}
 	return fault.WithHint(fault.At(side, fault.New(fault.Refused,
 		"taking the image of this commit: %q holds %s, which says that it was built from %q", target.Reference(tag),
-		found.Digest, facts.Revision())), "somebody else wrote that tag: remove it, and the commit is built again")
+		found.Digest, revision)), "somebody else wrote that tag: remove it, and the commit is built again")
+}
+
+// revisionOf is the commit that the image under a tag says it was built from, "" where it says nothing.
+func revisionOf(ctx context.Context, target *registry.Repository, found registry.Manifest, tag string) (string, error) {
+	facts, err := target.Inspect(ctx, found)
+	if err != nil {
+		return "", fmt.Errorf("reading which commit %q was built from: %w", target.Reference(tag), err)
+	}
+	return facts.Revision(), nil
 }
 
 // taken says that a version is there already, and that it is not to be replaced.

@@ -27,7 +27,8 @@ type request struct {
 	Created      time.Time
 	Reproducible bool
 	Secrets      map[string][]byte
-	Images       []string // that may be pulled
+	Images       []string          // that may be pulled
+	Where        map[string]string // where each of them is named: "Dockerfile:1: FROM alpine:3"
 	Pull         *puller
 	Layout       string   // folder to leave the image in, "" for one that goes when the image is closed
 	ReadOnly     []string // folders that no RUN must be able to change
@@ -71,7 +72,7 @@ func (r *runner) prepare(rt *step.Runtime, what plan, from source) (request, []s
 	out := request{
 		ContextDir: contextDir, Dockerfile: checked.Source, Ignore: ignore, BuildArgs: args, Target: r.BuildTarget,
 		Platform: r.Platform, Labels: what.Labels, Created: what.Created, Reproducible: r.Reproducible,
-		Secrets: secrets, Images: checked.Images, Name: filepath.Base(r.Dockerfile),
+		Secrets: secrets, Images: checked.Images, Where: checked.Where, Name: filepath.Base(r.Dockerfile),
 		AllowPrivileged: r.AllowPrivileged, Runtime: rt,
 	}
 	if !r.KeepGitDir {

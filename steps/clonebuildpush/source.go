@@ -15,7 +15,7 @@ import (
 // fetch returns the work tree: a clone, or the one that is there. What it leaves behind goes by cleanUp.
 func (r *runner) fetch(ctx context.Context, rt *step.Runtime) (from source, cleanUp func(), err error) {
 	if r.SourceDir != "" {
-		from, err = r.workTree()
+		from, err = r.workTree(ctx, rt)
 		return from, func() {}, err
 	}
 	dir, err := workspace(rt)
@@ -40,6 +40,16 @@ func (r *runner) clone(ctx context.Context, rt *step.Runtime, dir string) (sourc
 		SSHKey: sshKey(r.GitSSHKey), KnownHosts: []byte(r.GitKnownHosts),
 		AllowLocal: true, Submodules: r.GitSubmodules, KeepGitDir: r.KeepGitDir,
 	}
+	var err error
+	if options.Rules, err = r.rules(); err != nil {
+		return source{}, err
+	}
+	if options.Proxy, err = rt.Proxies(); err != nil {
+		return source{}, err
+	}
+	if r.GitPassword != "" {
+		rt.Mask(cmp.Or(r.GitUsername, git.TokenUser) + ":" + r.GitPassword.Reveal()) // as basic authentication encodes it
+	}
 	if r.GitCAFile != "" {
 		ca, err := os.ReadFile(r.GitCAFile)
 		if err != nil {
@@ -52,18 +62,19 @@ func (r *runner) clone(ctx context.Context, rt *step.Runtime, dir string) (sourc
 		return source{}, err
 	}
 	rt.Log.Info().Str("commit", checkout.Hash).Str("subject", checkout.Subject).Msg("cloned")
+	r.tellSigner(rt, checkout.Signer)
 	for _, submodule := range checkout.Submodules {
 		rt.Log.Info().Str("path", submodule.Path).Str("commit", submodule.Hash).
 			Bool("with_credentials", submodule.Authenticated).Msg("cloned a submodule")
 	}
 	return source{
 		Commit: checkout.Commit, Dir: dir,
-		Branch: cmp.Or(r.GitBranch, checkout.Branch), Tag: cmp.Or(r.GitTag, checkout.Tag),
+		Branch: cmp.Or(r.GitBranch, checkout.Branch), Tag: cmp.Or(r.GitTag, checkout.Tag), Signer: checkout.Signer,
 	}, nil
 }
 
 // workTree takes the work tree that is there. Its commit must be the one that it is said to be.
-func (r *runner) workTree() (source, error) {
+func (r *runner) workTree(ctx context.Context, rt *step.Runtime) (source, error) {
 	if info, err := os.Stat(r.SourceDir); err != nil || !info.IsDir() {
 		return source{}, step.Problem("SOURCE_DIR: %q is no directory", r.SourceDir)
 	}
@@ -82,6 +93,21 @@ func (r *runner) workTree() (source, error) {
 	default:
 		return source{}, err
 	}
+	rules, err := r.rules()
+	if err != nil {
+		return source{}, err
+	}
+	if rules.Signed == "" && (head.Hash == "" || rules.Tag == "") {
+		return from, nil
+	}
+	from.Signer, err = git.CheckWorkTree(ctx, r.SourceDir, rules)
+	if fault.KindOf(err) == fault.NotFound { // a gate that cannot be looked through is closed
+		err = fault.New(fault.Refused, "GIT_VERIFY=%s: %w", r.GitVerify, err)
+	}
+	if err != nil {
+		return source{}, fmt.Errorf("taking the work tree %q: %w", r.SourceDir, err)
+	}
+	r.tellSigner(rt, from.Signer)
 	return from, nil
 }
 

@@ -63,14 +63,15 @@ type report struct {
 	Commit   string            `json:"commit,omitempty"`
 	Branch   string            `json:"branch,omitempty"`
 	Tag      string            `json:"tag,omitempty"`
-	Built    bool              `json:"built"` // false when the image of this very commit was there and was only tagged
+	Signer   string            `json:"signer,omitempty"` // whose signature GIT_VERIFY asked for
+	Built    bool              `json:"built"`            // false when the image of this very commit was there and was only tagged
 	Labels   map[string]string `json:"labels,omitempty"`
 	Warnings []string          `json:"warnings,omitempty"` // of the Dockerfile
 }
 
 // of adds what is known of the commit.
 func (r report) of(from source) report {
-	r.Commit, r.Branch, r.Tag = from.Hash, from.Branch, from.Tag
+	r.Commit, r.Branch, r.Tag, r.Signer = from.Hash, from.Branch, from.Tag, from.Signer
 	return r
 }
 
