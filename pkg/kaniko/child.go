@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -58,7 +60,12 @@ func build(told order, watch *watcher) (answer outcome) {
 	watch.listen()
 	digest, err := watch.run(told)
 	if err != nil {
-		return outcome{Problem: reason(err), Status: status(err)}
+		text := reason(err)
+		if missing, is := missingFile(text); is {
+			watch.at.comesTo(filepath.Base(missing))
+			text = sourceless(missing, told.ContextDir)
+		}
+		return outcome{Problem: text, Status: status(err)}
 	}
 	return outcome{Digest: digest}
 }
@@ -113,6 +120,29 @@ func reason(err error) string {
 		text = strings.TrimPrefix(text, wrapping)
 	}
 	return text
+}
+
+// lookingAhead is how Kaniko says that the instruction which comes next copies a file that is not there.
+var lookingAhead = regexp.MustCompile(`^failed to get files used from context: failed to get fileinfo for (.+): lstat .+: no such file or directory$`)
+
+func missingFile(text string) (path string, is bool) {
+	found := lookingAhead.FindStringSubmatch(text)
+	if found == nil {
+		return "", false
+	}
+	return found[1], true
+}
+
+// sourceless says where a file is missing, without the folders of this build.
+func sourceless(path, contextDir string) string {
+	if inside, err := filepath.Rel(contextDir, path); err == nil && filepath.IsLocal(inside) {
+		return fmt.Sprintf("the build context has no file %q", inside)
+	}
+	if inside, err := filepath.Rel(config.KanikoInterStageDepsDir, path); err == nil && filepath.IsLocal(inside) {
+		_, inside, _ = strings.Cut(inside, "/") // the number of the stage
+		return fmt.Sprintf("the stage or image that it copies from has no file %q", "/"+inside)
+	}
+	return fmt.Sprintf("there is no file %q", path)
 }
 
 // status is the exit status of a RUN, as a shell tells it; 0 when it was not a RUN that failed.

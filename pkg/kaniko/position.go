@@ -1,6 +1,7 @@
 package kaniko
 
 import (
+	"slices"
 	"strings"
 	"sync"
 
@@ -87,6 +88,21 @@ func (p *position) hear(message string) {
 			p.next++
 		}
 	}
+}
+
+// comesTo says that an instruction is under way which Kaniko has not logged: the next, or the first after it that holds a
+// word, since a cache is looked into for all of a stage's before the first.
+func (p *position) comesTo(word string) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stage < 0 || p.stage >= len(p.stages) || p.next >= len(p.stages[p.stage]) {
+		return
+	}
+	ahead := p.stages[p.stage][p.next:]
+	p.next += 1 + max(0, slices.IndexFunc(ahead, func(s spot) bool { return strings.Contains(s.text, word) }))
 }
 
 // leave says that the last instruction is done.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sys/unix"
 
 	"dockline/pkg/fault"
 )
@@ -180,10 +181,29 @@ func (b Build) dockerfile() string {
 
 // failure tells why a build failed, after the place of the instruction that was under way.
 func failure(where string, answer outcome) error {
+	err := fault.New(fault.BuildFailed, "%s%s", where, answer.Problem)
+	full := strings.Contains(answer.Problem, unix.ENOSPC.Error())
 	if answer.Status != 0 {
-		return fault.New(fault.BuildFailed, "%sexit status %d", where, answer.Status)
+		err = fault.New(fault.BuildFailed, "%sexit status %d", where, answer.Status)
+		if full = diskFull("/"); full {
+			err = fault.New(fault.BuildFailed, "%w, and the disk is full", err)
+		}
 	}
-	return fault.New(fault.BuildFailed, "%s%s", where, answer.Problem)
+	if full {
+		return fault.WithHint(err, "give the container more disk (in Kubernetes ephemeral-storage), or have the build write less")
+	}
+	return err
+}
+
+// leastRoom is what a disk is called full without: most programs that fail for want of room leave less.
+const leastRoom = 1 << 20
+
+func diskFull(path string) bool {
+	var room unix.Statfs_t
+	if err := unix.Statfs(path, &room); err != nil {
+		return false
+	}
+	return room.Bavail*uint64(room.Bsize) < leastRoom || room.Files > 0 && room.Ffree == 0 //nolint:gosec // a size is not negative
 }
 
 // place tells the instruction that was under way, and its line: "Dockerfile:4: RUN make: ". It is empty when none was.
