@@ -4,6 +4,7 @@ package git_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,7 +17,7 @@ func keyring(t *testing.T, a *author, name, made, lives string) (program, public
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { a.run("gpgconf", "--homedir", dir, "--kill", "gpg-agent") })
+	t.Cleanup(func() { _ = exec.CommandContext(background, "gpgconf", "--homedir", dir, "--kill", "gpg-agent").Run() }) //nolint:gosec // the test's
 	options := []string{"--homedir", dir, "--batch", "--quiet", "--passphrase", "", "--pinentry-mode", "loopback"}
 	if made != "" {
 		options = append(options, "--faked-system-time", made)
@@ -51,7 +52,7 @@ func TestWhatGitHasSigned(t *testing.T) {
 	allowed := "release@example.com " + read(t, path+".pub")
 
 	byGPG := func(program string) []string {
-		return []string{"-c", "gpg.format=openpgp", "-c", "gpg.program=" + program}
+		return []string{"-c", "gpg.format=openpgp", "-c", "gpg.program=" + program, "-c", "user.signingKey=@example.com"}
 	}
 	bySSH := []string{"-c", "gpg.format=ssh", "-c", "user.signingKey=" + path + ".pub"}
 	signed := func(branch string, settings []string) string {

@@ -38,7 +38,7 @@ ARG NAME=hello
 ENV NAME=$NAME
 COPY --from=first /srv/made /srv/made
 ADD page /srv/added
-USER root
+STOPSIGNAL SIGTERM
 EXPOSE 8080
 RUN ["/bin/probe", "wait"]
 CMD ["/bin/probe", "wait"]
