@@ -43,6 +43,7 @@ var withoutParameter = map[string]string{
 	"PLAN_FILE":                  "it would be gone with the container",
 	"RECORD_PUBLIC_KEY_FILE":     "record-public-key holds them",
 	"GIT_VERIFY_KEYS_FILE":       "git-verify-keys holds them",
+	"GIT_ALLOW_LOCAL":            "the Task's containers hold no repository",
 	"REPORT_DIR":                 "it is the workspace reports",
 	"ALLOW_PRIVILEGED":           "the Task's containers are not privileged",
 	"DEPLOY_FREEZE":              "it is GitLab's to say",

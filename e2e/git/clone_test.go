@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"dockline/e2e/connectproxy"
 	"dockline/e2e/git"
 )
 
@@ -201,6 +202,46 @@ func TestOpenSSH(t *testing.T) {
 func lastLine(text string) string {
 	text = strings.TrimSpace(text)
 	return text[strings.LastIndex(text, "\n")+1:]
+}
+
+// TestThroughAProxy has the program go by HTTPS_PROXY, with its account, to a server whose name only the proxy knows.
+func TestThroughAProxy(t *testing.T) {
+	t.Parallel()
+	const account, secret = "build", "s3cr3t-of-the-proxy"
+	root := t.TempDir()
+	a := newAuthor(t, root, "hello")
+	a.commit("First")
+	a.push()
+	server := serve(t, root)
+	proxy := connectproxy.Start(strings.TrimPrefix(server.URL, "https://"), account+":"+secret)
+	t.Cleanup(proxy.Close)
+	environment := byHTTPS(t, server, "hello.git")
+	environment["GIT_URL"] = "https://example.com/hello.git" // a name of the certificate
+	for _, test := range []struct {
+		description string
+		changes     map[string]string
+		status      int
+		last        string
+	}{
+		{"with its account", map[string]string{"HTTPS_PROXY": "http://" + account + ":" + secret + "@" + proxy.Address}, 0, ""},
+		{"in lower case", map[string]string{"https_proxy": "http://" + account + ":" + secret + "@" + proxy.Address}, 0, ""},
+		{"with a wrong account", map[string]string{"HTTPS_PROXY": "http://" + account + ":wrong-" + secret + "@" + proxy.Address}, 5,
+			`clone-build-push: not allowed: Git server: cloning "https://example.com/hello.git": connecting through the proxy "` + proxy.Address +
+				`": it answers 407 Proxy Authentication Required. Hint: check the proxy and its account in HTTPS_PROXY (or HTTP_PROXY), ` +
+				`and name the hosts to reach directly in NO_PROXY (exit status 5)`},
+		{"that is none", map[string]string{"HTTPS_PROXY": "://" + secret}, 2, "clone-build-push: configuration: HTTPS_PROXY is no address of a proxy"},
+		{"that is not for this host", map[string]string{"HTTPS_PROXY": "http://127.0.0.1:1", "NO_PROXY": "127.0.0.1", "GIT_URL": server.URL + "/hello.git"}, 0, ""},
+	} {
+		t.Run(test.description, func(t *testing.T) {
+			got := run(t, "clone", environment, test.changes)
+			if got.status != test.status || !strings.HasPrefix(got.last(), test.last) || strings.Contains(got.output, secret) {
+				t.Errorf("exit status %d, want %d and the last line\n%s\ngot:\n%s", got.status, test.status, test.last, got.output)
+			}
+		})
+	}
+	if asked := proxy.Asked(); len(asked) == 0 || asked[0] != "example.com:443" {
+		t.Errorf("the proxy was asked for %q", asked)
+	}
 }
 
 // TestPointersOfGitLFS: what git-lfs has made of a file is not built.

@@ -108,7 +108,7 @@ func parseURL(raw string, allowLocal bool, refuse func(string) (address, error))
 
 func localAddress(path string, allowed bool, refuse func(string) (address, error)) (address, error) {
 	if !allowed {
-		return refuse("local repositories are not allowed here")
+		return refuse("local repositories are not allowed here (GIT_ALLOW_LOCAL)")
 	}
 	absolute, err := filepath.Abs(path)
 	if err != nil {

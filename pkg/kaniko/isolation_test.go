@@ -41,8 +41,8 @@ func both(changes ...func(*sandbox.Spec)) func(*sandbox.Spec) {
 	}
 }
 
-// withToken has a file in /etc, which every process that has this root sees there.
-func withToken(spec *sandbox.Spec) { spec.Files["/etc/token"] = fileSecret }
+// withToken has a file that every process with this root sees there. In /etc it would be gone with what Kaniko clears away.
+func withToken(spec *sandbox.Spec) { spec.Files["/kaniko/token"] = fileSecret }
 
 // belowAHolder starts the builder from a process that holds a file open which has no name any more.
 func belowAHolder(spec *sandbox.Spec) {
@@ -86,9 +86,10 @@ func TestAHostileRunFindsNoSecret(t *testing.T) {
 		"control: below a shell, without CAP_SETPCAP":    {password, both(belowAShell, noSetpcap, control("capabilities")), inFirst},
 		"an open file of the shell":                      {fileSecret, belowAHolder, nil},
 		"control: an open file of the shell":             {fileSecret, both(belowAHolder, control("capabilities")), []string{"/proc/1/fd/"}},
-		"a file of /etc: as its own, not as the shell's": {fileSecret, both(belowAShell, withToken), []string{"/etc/token"}},
-		"control: a file of /etc, as the shell's": {
-			fileSecret, both(belowAShell, withToken, control("capabilities")), []string{"/proc/1/root/etc/token"},
+		"a file of the container":                        {fileSecret, func(spec *sandbox.Spec) { spec.Files["/etc/token"] = fileSecret }, nil},
+		"a file that stays: as its own, not the shell's": {fileSecret, both(belowAShell, withToken), []string{"/kaniko/token"}},
+		"control: a file that stays, as the shell's": {
+			fileSecret, both(belowAShell, withToken, control("capabilities")), []string{"/proc/1/root/kaniko/token"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

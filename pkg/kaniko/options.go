@@ -23,6 +23,9 @@ func options(told order) (*config.KanikoOptions, error) {
 		SnapshotMode: "full", CustomPlatform: told.Platform, Compression: config.GZip, CompressionLevel: -1,
 		CompressedCaching: true, CacheRunLayers: true, IgnoreVarRun: true, NoPush: true, NoPushCache: true,
 		Reproducible: told.Reproducible, SkipPushPermissionCheck: true, Secrets: config.SecretOptions{},
+		// The first stage too begins with nothing but its base image: a link of the context could else lead to a file of
+		// this container, and Kaniko would take that into the image.
+		PreCleanup: true,
 	}
 	if options.CustomPlatform == "" {
 		options.CustomPlatform = platforms.Format(platforms.Normalize(platforms.DefaultSpec()))

@@ -184,6 +184,48 @@ func TestRealBuildsSayWhatBuildKitWouldSay(t *testing.T) {
 	}
 }
 
+// TestLinksOfTheContextStayInIt: a repository may hold any link, and none brings a file of the container into the image.
+func TestLinksOfTheContextStayInIt(t *testing.T) {
+	t.Parallel()
+	const outside = "what-only-the-container-has"
+	s, _ := newRealStage(t, map[string]string{})
+	for branch, dockerfile := range map[string]string{
+		"copied":     "COPY file /srv/\nCOPY folder /srv/folder\n",
+		"by pattern": "COPY f* /srv/\n",
+		"added":      "ADD file folder /srv/\n",
+		"all":        "COPY . /srv/\n",
+		"through":    "COPY out/etc/outside /srv/\n",
+	} {
+		branch = strings.ReplaceAll(branch, " ", "-")
+		if _, err := gitserver.Commit(s.repo, branch, "Links", gitserver.Files{
+			"Dockerfile": {Content: "FROM " + s.registry + "/deepsky/web:1\n" + dockerfile},
+			"file":       gitserver.Link("/etc/outside"), "folder/up": gitserver.Link("../../../../../etc/outside"),
+			"folder/all": gitserver.Link("/etc"), "out": gitserver.Link("/"),
+		}); err != nil {
+			t.Fatal(err)
+		}
+		status, output := s.runInSandbox(nil, t.TempDir(), map[string]string{
+			"CONTEXT_DIR": "", "GIT_REVISION": branch, "IMAGE": "deepsky/hello:" + branch,
+		}, func(spec *sandbox.Spec) { spec.Files["/etc/outside"] = outside })
+		if branch == "through" {
+			if status != 9 || !strings.Contains(lastLineOf(output), "Kaniko would copy from the build's own root directory") {
+				t.Errorf("%s: exit status %d:\n%s", branch, status, output)
+			}
+			continue
+		}
+		if status != 0 {
+			t.Errorf("%s: exit status %d:\n%s", branch, status, output)
+			continue
+		}
+		_, content := s.pushed(branch)
+		for path, text := range content {
+			if strings.Contains(text, outside) {
+				t.Errorf("%s: a file of the container is in the image, as %s", branch, path)
+			}
+		}
+	}
+}
+
 func TestRealBuildThatFailsInItsThirdInstruction(t *testing.T) {
 	t.Parallel()
 	s, _ := newRealStage(t, map[string]string{

@@ -37,9 +37,11 @@ type Config struct {
 	// The registry that is pushed to; images for FROM come from it with the same credentials, where it is their host.
 	step.Registry `ci:"REGISTRY=CI_REGISTRY"`
 
-	// Repository to clone: https://HOST/PATH, ssh://git@HOST/PATH, git@HOST:PATH or an absolute path. Credentials
-	// belong into GIT_USERNAME and GIT_PASSWORD.
+	// Repository to clone: https://HOST/PATH, ssh://git@HOST/PATH or git@HOST:PATH. Credentials belong into GIT_USERNAME
+	// and GIT_PASSWORD.
 	GitURL string `env:"GIT_URL" group:"git"`
+	// Allow GIT_URL to be the path of a repository in this container, such as a volume's.
+	GitAllowLocal bool `env:"GIT_ALLOW_LOCAL"`
 	// What to build: a branch, a tag, a reference (refs/…) or a full commit hash. Unset means the default branch.
 	GitRevision string `env:"GIT_REVISION" group:"git" ci:"CI_COMMIT_SHA"`
 	// Branch that the commit belongs to, where GIT_REVISION is a hash. It names the version.
@@ -139,7 +141,7 @@ func (c *Config) Validate() error {
 	case c.GitURL != "" && c.SourceDir != "":
 		problem("GIT_URL and SOURCE_DIR are both set: set one of them")
 	case c.GitURL != "":
-		check("GIT_URL", git.CheckURL(c.GitURL, true))
+		check("GIT_URL", git.CheckURL(c.GitURL, c.GitAllowLocal))
 	}
 	check("GIT_REVISION", git.CheckRevision(c.GitRevision))
 	check("GIT_BRANCH", git.CheckRevision(c.GitBranch))

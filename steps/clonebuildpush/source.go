@@ -38,7 +38,7 @@ func (r *runner) clone(ctx context.Context, rt *step.Runtime, dir string) (sourc
 		URL: r.GitURL, Revision: r.GitRevision, Dir: dir,
 		Username: r.GitUsername, Password: r.GitPassword.Reveal(),
 		SSHKey: sshKey(r.GitSSHKey), KnownHosts: []byte(r.GitKnownHosts),
-		AllowLocal: true, Submodules: r.GitSubmodules, KeepGitDir: r.KeepGitDir,
+		AllowLocal: r.GitAllowLocal, Submodules: r.GitSubmodules, KeepGitDir: r.KeepGitDir,
 	}
 	var err error
 	if options.Rules, err = r.rules(); err != nil {

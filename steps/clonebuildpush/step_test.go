@@ -234,6 +234,10 @@ func TestWrongInput(t *testing.T) {
 		{"nothing to build", 2, "GIT_URL is missing, and so is SOURCE_DIR", []string{"GIT_URL", ""}},
 		{"two things to build", 2, "GIT_URL and SOURCE_DIR are both set", []string{"SOURCE_DIR", "/src"}},
 		{"a password in the URL", 2, "credentials", []string{"GIT_URL", "https://release:" + gitPassword + "@git.example.com/x.git"}},
+		{"an option for an address", 2, "it begins with a dash", []string{"GIT_URL", "--upload-pack=touch"}},
+		{"a program for an address", 2, "remote helpers are not supported", []string{"GIT_URL", "ext::sh"}},
+		{"a path for an address", 2, "local repositories are not allowed here (GIT_ALLOW_LOCAL)", []string{"GIT_URL", s.repo}},
+		{"a file's address", 2, "local repositories are not allowed here (GIT_ALLOW_LOCAL)", []string{"GIT_URL", "file://" + s.repo}},
 		{"a context outside", 2, "leaves the repository", []string{"CONTEXT_DIR", "../x"}},
 		{"a revision label", 2, "cannot be set", []string{"LABELS", labelRevision + "=x"}},
 		{"a wrong registry", 6, "REGISTRY", []string{"REGISTRY", "127.0.0.1:1"}},
@@ -292,6 +296,17 @@ func TestBuildsAWorkTree(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "page")); err != nil {
 		t.Errorf("the work tree was removed: %v", err)
+	}
+}
+
+// TestBuildsALocalRepository does so only where that is allowed.
+func TestBuildsALocalRepository(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	hash := s.commit("one")
+	s.mustRun("GIT_URL", s.repo, "GIT_ALLOW_LOCAL", "true")
+	if s.result("COMMIT") != hash || s.builder.page != "one" {
+		t.Errorf("built %q of commit %q", s.builder.page, s.result("COMMIT"))
 	}
 }
 
