@@ -64,6 +64,11 @@ func TestWhatGitHasSigned(t *testing.T) {
 	signed("stranger", byGPG(stranger))
 	signed("old", byGPG(old))
 	of := signed("ssh", bySSH)
+	weak := filepath.Join(t.TempDir(), "gpg")
+	if err := os.WriteFile(weak, []byte("#!/bin/sh\nexec "+gpg+" --digest-algo SHA1 \"$@\"\n"), 0o700); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	signed("weak", byGPG(weak))
 	// A commit with another tree under the signature of one with none.
 	forged := a.feed(strings.Replace(a.git("cat-file", "commit", "gpg")+"\n", "release@example.com", "forged@example.com", 1), "git", "hash-object", "-t", "commit", "-w", "--stdin")
 	a.git("branch", "forged", forged)
@@ -97,6 +102,7 @@ func TestWhatGitHasSigned(t *testing.T) {
 		{"an expired key of gpg's", "old", "", "commit", expired, "", "has expired"},
 		{"an expired key of ssh's", "ssh", "", "commit", strings.Replace(allowed, " ", ` valid-before="20250101" `, 1), "", "has expired"},
 		{"a key for files", "ssh", "", "commit", strings.Replace(allowed, " ", ` namespaces="file" `, 1), "", "it is for other namespaces"},
+		{"a signature with SHA-1", "weak", "", "commit", public, "", "it is made with a hash that is too weak"},
 		{"a commit that was changed", "forged", "", "commit", public, "", "the signature does not fit what it is on"},
 		{"a signed tag under another name", "v4", "", "tag", public, "", `it is signed as "v1"`},
 		{"a tag that was moved", of, "v1", "tag", public, "", `the tag "v1" was moved: it leads to commit ` + plain + ", and commit " + of + " is to be built"},
