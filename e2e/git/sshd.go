@@ -30,7 +30,7 @@ type Server struct {
 	Address string // HOST:PORT
 
 	command *exec.Cmd
-	ended   chan error
+	ended   chan struct{}
 	log     *bytes.Buffer
 }
 
@@ -62,21 +62,24 @@ func StartSSH(ctx context.Context, dir string, authorized []byte) (*Server, erro
 			"PermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n", port, host, keys)), 0o600); err != nil {
 		return nil, err
 	}
-	s := &Server{Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), ended: make(chan error, 1), log: &bytes.Buffer{}}
+	s := &Server{Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), ended: make(chan struct{}), log: &bytes.Buffer{}}
 	s.command = exec.CommandContext(ctx, "/usr/sbin/sshd", "-D", "-e", "-f", config) //nolint:gosec // ours
 	s.command.Stderr = s.log
 	if err := s.command.Start(); err != nil {
 		return nil, err
 	}
-	go func() { s.ended <- s.command.Wait() }()
+	go func() {
+		defer close(s.ended)
+		_ = s.command.Wait()
+	}()
 	for deadline := time.Now().Add(time.Minute); ; {
 		connection, err := net.Dial("tcp", s.Address)
 		if err == nil {
 			return s, connection.Close()
 		}
 		select {
-		case ended := <-s.ended:
-			return nil, fmt.Errorf("sshd has ended: %w: %s", ended, s.log)
+		case <-s.ended:
+			return nil, fmt.Errorf("sshd has ended (%s): %s", s.command.ProcessState, s.log)
 		case <-time.After(20 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
