@@ -84,10 +84,7 @@ func (p *promotion) copyOne(ctx context.Context, it *item, meter *meter) error {
 	})
 	if !p.set && !p.config.Record && it.promotion() == Copied {
 		// Nothing else is done before the tag is written, so that the last look costs no time now.
-		job.Last = func(ctx context.Context) error {
-			it.looked = true
-			return p.lookAgain(ctx, it)
-		}
+		job.Last = func(ctx context.Context) error { return p.lookAgain(ctx, it) }
 	}
 	copied, err := p.copier.Copy(ctx, job)
 	p.note(it, copied)

@@ -109,8 +109,16 @@ func together(problems []error, images int) error {
 	if more := len(problems) - len(told); more > 0 {
 		err = fmt.Errorf("%w\nand %d more, which REPORT_FILE tells", err, more)
 	}
-	return err
+	return &several{error: err, first: problems[0]}
 }
+
+// several is the text of many problems, and in all else the first of them: what helps with another may not help with it.
+type several struct {
+	error
+	first error
+}
+
+func (s *several) Unwrap() error { return s.first }
 
 // outlasting returns a context that ends some time after ctx does: for what is better brought to its end than broken off.
 func outlasting(ctx context.Context, by time.Duration) (longer context.Context, done func()) {

@@ -82,11 +82,11 @@ func (c *Config) open(rt *step.Runtime) (*promotion, error) {
 	if err != nil {
 		return nil, err
 	}
-	source, err := c.side(rt, c.Source, "source registry")
+	source, err := c.side(rt, c.Source, "source registry", false)
 	if err != nil {
 		return nil, err
 	}
-	target, err := c.side(rt, c.Target, "target registry")
+	target, err := c.side(rt, c.Target, "target registry", !c.DryRun)
 	if err != nil {
 		return nil, err
 	}
@@ -115,12 +115,12 @@ func (p *promotion) close() {
 	p.target.Close()
 }
 
-func (c *Config) side(rt *step.Runtime, settings step.Registry, name string) (*registry.Registry, error) {
+func (c *Config) side(rt *step.Runtime, settings step.Registry, name string, written bool) (*registry.Registry, error) {
 	config, err := settings.Access(rt, name)
 	if err != nil {
 		return nil, err
 	}
-	config.Patience = c.patience
+	config.Patience, config.Writes = c.patience, written
 	return registry.Open(config)
 }
 
