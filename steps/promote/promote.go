@@ -53,6 +53,8 @@ func (c *Config) Run(ctx context.Context, rt *step.Runtime) (step.Outcome, error
 		return step.Outcome{}, err
 	}
 	defer p.close()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	err = p.run(ctx)
 	if c.DryRun {
 		err = errors.Join(err, p.writePlan(ctx, err))
@@ -134,7 +136,12 @@ func (p *promotion) run(ctx context.Context) error {
 
 // look finds out all that can be found out without writing.
 func (p *promotion) look(ctx context.Context) error {
-	resolve := p.resolve
+	resolve := func(phase context.Context, it *item) error {
+		if !p.config.DryRun {
+			p.copier.Prepare(ctx, it.to) // its answer is for a later phase
+		}
+		return p.resolve(phase, it)
+	}
 	if p.config.Undo {
 		resolve = p.undo
 	}
