@@ -34,6 +34,8 @@ type Config struct {
 	Insecure bool
 	// Writes says that repositories will be written to, so that the first token that is asked for is good for that too.
 	Writes bool
+	// Ahead is how many connections are opened beside the first one, before there are calls for them.
+	Ahead int
 	// Side names the registry in errors: "source registry". The default is "registry".
 	Side string
 	// UserAgent is sent with every request. The default is "dockline".

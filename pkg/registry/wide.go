@@ -27,9 +27,7 @@ func (w wide) ReadFrom(body io.Reader) (int64, error) {
 }
 
 // widely makes connections wide.
-func widely(
-	dial func(ctx context.Context, network, address string) (net.Conn, error),
-) func(ctx context.Context, network, address string) (net.Conn, error) {
+func widely(dial dialer) dialer {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		connection, err := dial(ctx, network, address)
 		if err != nil {

@@ -117,12 +117,16 @@ func (p *promotion) close() {
 	p.target.Close()
 }
 
+// openedAhead is how many calls follow the first at a time, at the least: for what is attached to an image, its two lists
+// of referrers and cosign's three tags.
+const openedAhead = 5
+
 func (c *Config) side(rt *step.Runtime, settings step.Registry, name string, written bool) (*registry.Registry, error) {
 	config, err := settings.Access(rt, name)
 	if err != nil {
 		return nil, err
 	}
-	config.Patience, config.Writes = c.patience, written
+	config.Patience, config.Writes, config.Ahead = c.patience, written, openedAhead
 	return registry.Open(config)
 }
 
