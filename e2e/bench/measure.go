@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -100,11 +99,7 @@ func (b *bed) prepare(ctx context.Context) (end func(), err error) {
 		if err != nil {
 			return end, err
 		}
-		_, port, err := net.SplitHostPort(laid.Addr())
-		if err != nil {
-			return end, err
-		}
-		guarded.realm = "https://localhost:" + port + "/token" // crane refuses a realm at an address of this machine
+		guarded.realm = "https://" + laid.Addr() + "/token"
 		b.login, b.guarded = login, guarded
 	}
 	source, err := serve(ctx, filepath.Join(b.dir, "source"), b.guarded)

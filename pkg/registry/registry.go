@@ -144,7 +144,9 @@ func (r *Repository) Reference(tagOrDigest string) string {
 func (r *Repository) Side() string { return r.client.side }
 
 // Same tells whether other is this very repository of this very host, whatever the credentials.
-func (r *Repository) Same(other *Repository) bool { return r.String() == other.String() }
+func (r *Repository) Same(other *Repository) bool {
+	return r.registry.host == other.registry.host && r.path == other.path
+}
 
 func join(a, b string) string {
 	if a == "" || b == "" {
