@@ -52,11 +52,11 @@ func (p *promotion) complete(ctx context.Context, it *item, meter *meter) error 
 	if err := both.Wait(); err != nil {
 		return err
 	}
-	what := "nothing to write"
+	what := ""
 	if it.report.Attached > 0 {
-		what = fmt.Sprintf("attached %d manifests that were missing", it.report.Attached)
+		what = fmt.Sprintf(": attached %d manifests that were missing", it.report.Attached)
 	}
-	p.rt.Log.Info().Msgf("%s holds this very image already: %s", it.report.Target, what)
+	p.rt.Log.Info().Msgf("%s holds this very image already%s", it.report.Target, what)
 	return nil
 }
 

@@ -42,7 +42,7 @@ type Promotion string
 // The promotions.
 const (
 	Copied Promotion = "copied" // the tag was absent, and holds the image now
-	Same   Promotion = "same"   // the tag held the image already; nothing was written
+	Same   Promotion = "same"   // the tag held the image already; only what was missing beside it was written
 	Forced Promotion = "forced" // the tag held another image, which is kept under a backup tag
 	Undone Promotion = "undone" // the tag held an image that had replaced another by force, which it holds again
 	Mixed  Promotion = "mixed"  // a set's: not the same for all of its images
