@@ -1,6 +1,10 @@
 package record
 
-import "dockline/pkg/fault"
+import (
+	"time"
+
+	"dockline/pkg/fault"
+)
 
 // LastForced returns the promotion by which the tag to came to hold the image that the records are attached to, if that
 // replaced another image: what undoing it has to bring back. With signedOnly, records count that a known key signed, and
@@ -8,8 +12,8 @@ import "dockline/pkg/fault"
 //
 // An unsigned record may be anybody's. Whoever acts on one must have another word for it: that the backup tag holds the
 // very image that the record says was replaced.
-func LastForced(records []Signed, to string, signedOnly bool) (Promotion, error) {
-	last, err := Last(records, to, signedOnly)
+func LastForced(records []Signed, to string, signedOnly bool, now time.Time) (Promotion, error) {
+	last, err := Last(records, to, signedOnly, now)
 	switch {
 	case err != nil:
 		return Promotion{}, err
@@ -20,8 +24,9 @@ func LastForced(records []Signed, to string, signedOnly bool) (Promotion, error)
 	return *last.Promotion, nil
 }
 
-// Last returns the newest record of a promotion to the reference. Errors are of kind fault.Refused: there is none.
-func Last(records []Signed, to string, signedOnly bool) (Signed, error) {
+// Last returns the newest record of a promotion to the reference, at the time now. Errors are of kind fault.Refused:
+// there is none, or one of those that count is dated in the future: it would be the newest for as long as it likes.
+func Last(records []Signed, to string, signedOnly bool, now time.Time) (Signed, error) {
 	var last Signed
 	other := 0
 	for _, one := range records {
@@ -29,6 +34,9 @@ func Last(records []Signed, to string, signedOnly bool) (Signed, error) {
 		case one.Promotion == nil || one.Promotion.To != to:
 		case signedOnly && one.Key == "":
 			other++
+		case one.Promotion.Time.After(now.Add(clockSkew)):
+			return Signed{}, fault.New(fault.Refused, "reading the records: one about %q is dated %s, which is in the future",
+				to, one.Promotion.Time.UTC().Format(time.RFC3339))
 		case last.Promotion == nil || !one.Promotion.Time.Before(last.Promotion.Time):
 			last = one
 		}

@@ -175,7 +175,7 @@ func TestForceIsRecorded(t *testing.T) {
 			t.Fatalf("status %d: %s", got.status, got.log)
 		}
 		to := s.target.Host() + "/" + hello + ":1.0"
-		last, err := record.LastForced(recordsOf(t, s.target, s.digest, nil), to, false)
+		last, err := record.LastForced(recordsOf(t, s.target, s.digest, nil), to, false, time.Now())
 		want := record.Promotion{
 			Kind: "forced", From: s.source.Host() + "/" + hello + ":1.0", To: to, Digest: s.digest,
 			Replaced: held, Backup: s.target.Host() + "/" + backupOf(held), Reason: "[MASKED] was in it", Person: "jdoe",

@@ -33,7 +33,7 @@ func attachPromotion(t *testing.T, s *stage, promotion record.Promotion) {
 	t.Helper()
 	repository := repository(t, s.target)
 	digest := must(v1.NewHash(s.digest))
-	promotion.To, promotion.Digest, promotion.Time = s.target.Host()+"/"+hello+":1.0", s.digest, time.Now().Add(time.Hour)
+	promotion.To, promotion.Digest, promotion.Time = s.target.Host()+"/"+hello+":1.0", s.digest, time.Now().Add(30*time.Second) // the newest, within what clocks may differ by
 	made := must(record.Record{Image: hello, Digest: digest, Promotion: &promotion}.Artifact(must(repository.Manifest(t.Context(), digest)), nil))
 	if err := errors.Join(made.Upload(t.Context(), repository), made.Attach(t.Context(), repository)); err != nil {
 		t.Fatal(err)
