@@ -24,8 +24,10 @@ func LastForced(records []Signed, to string, signedOnly bool, now time.Time) (Pr
 	return *last.Promotion, nil
 }
 
-// Last returns the newest record of a promotion to the reference, at the time now. Errors are of kind fault.Refused:
-// there is none, or one of those that count is dated in the future: it would be the newest for as long as it likes.
+// Last returns the record that says how the reference came to hold the image, at the time now: the newest, of which those
+// of kind Same count only where there is no other, since they say that it held the image already. Errors are of kind
+// fault.Refused: there is none, or one of those that count is dated in the future: it would be the newest for as long as
+// it likes.
 func Last(records []Signed, to string, signedOnly bool, now time.Time) (Signed, error) {
 	var last Signed
 	other := 0
@@ -37,7 +39,7 @@ func Last(records []Signed, to string, signedOnly bool, now time.Time) (Signed, 
 		case one.Promotion.Time.After(now.Add(clockSkew)):
 			return Signed{}, fault.New(fault.Refused, "reading the records: one about %q is dated %s, which is in the future",
 				to, one.Promotion.Time.UTC().Format(time.RFC3339))
-		case last.Promotion == nil || !one.Promotion.Time.Before(last.Promotion.Time):
+		case last.Promotion == nil || one.newer(last):
 			last = one
 		}
 	}
@@ -49,4 +51,12 @@ func Last(records []Signed, to string, signedOnly bool, now time.Time) (Signed, 
 		return last, fault.New(fault.Refused, "reading the records: there is none about %q", to)
 	}
 	return last, nil
+}
+
+// newer tells whether it goes before other, see [Last].
+func (s Signed) newer(other Signed) bool {
+	if same := s.Promotion.Kind == Same; same != (other.Promotion.Kind == Same) {
+		return !same
+	}
+	return !s.Promotion.Time.Before(other.Promotion.Time)
 }

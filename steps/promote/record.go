@@ -3,6 +3,7 @@ package promote
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -78,12 +79,17 @@ func (p *promotion) confirmRecord(ctx context.Context, it *item) error {
 	return nil
 }
 
-// isRecorded tells whether a promotion that an earlier run has made is on record.
+// isRecorded tells whether a promotion that an earlier run has made is on record: for a run that signs, signed by itself or
+// by a key that is believed here.
 func (p *promotion) isRecorded(ctx context.Context, it *item) (bool, error) {
 	if !p.config.Record {
 		return false, nil
 	}
-	return record.Promoted(ctx, it.to, it.image.Digest, it.report.Target, p.config.Records.Signer().Public())
+	var keys record.Keys
+	if signer := p.config.Records.Signer(); signer != nil {
+		keys = slices.Concat(p.config.Records.Known(), signer.Public())
+	}
+	return record.Promoted(ctx, it.to, it.image.Digest, it.report.Target, keys)
 }
 
 // alongside makes an item's record and brings it into the target, but for its manifest, while the image is being copied:
