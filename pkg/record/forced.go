@@ -1,6 +1,7 @@
 package record
 
 import (
+	"cmp"
 	"time"
 
 	"dockline/pkg/fault"
@@ -25,9 +26,9 @@ func LastForced(records []Signed, to string, signedOnly bool, now time.Time) (Pr
 }
 
 // Last returns the record that says how the reference came to hold the image, at the time now: the newest, of which those
-// of kind Same count only where there is no other, since they say that it held the image already. Errors are of kind
-// fault.Refused: there is none, or one of those that count is dated in the future: it would be the newest for as long as
-// it likes.
+// of kind Same count only where there is no other, since they say that it held the image already. Of one second, Undone
+// is the newest. Errors are of kind fault.Refused: there is none, or one of those that count is dated in the future: it
+// would be the newest for as long as it likes.
 func Last(records []Signed, to string, signedOnly bool, now time.Time) (Signed, error) {
 	var last Signed
 	other := 0
@@ -58,5 +59,9 @@ func (s Signed) newer(other Signed) bool {
 	if same := s.Promotion.Kind == Same; same != (other.Promotion.Kind == Same) {
 		return !same
 	}
-	return !s.Promotion.Time.Before(other.Promotion.Time)
+	return cmp.Or(whole(s.Promotion.Time).Compare(whole(other.Promotion.Time)),
+		cmp.Compare(kinds[s.Promotion.Kind], kinds[other.Promotion.Kind])) >= 0
 }
+
+// kinds has the order of records of one second: that something was undone comes last, since nothing is done then.
+var kinds = map[string]int{Copied: 0, Forced: 1, Undone: 2}

@@ -105,6 +105,8 @@ func TestLastForced(t *testing.T) {
 		{"there already since", []record.Signed{signed(record.Forced, time.Hour), signed(record.Same, time.Minute)}, true, ""},
 		{"there already, and then forced", []record.Signed{signed(record.Same, time.Hour), signed(record.Forced, time.Minute)}, true, ""},
 		{"there already", []record.Signed{signed(record.Same, time.Minute)}, true, "replaced nothing (same)"},
+		{"forced and undone in one second", []record.Signed{signed(record.Undone, time.Minute), signed(record.Forced, time.Minute-time.Millisecond)},
+			true, "replaced nothing (undone)"},
 		{"none", nil, false, "there is none about"},
 		{"a clock that is a little ahead", []record.Signed{signed(record.Forced, -30*time.Second)}, true, ""},
 		{"from the future", []record.Signed{signed(record.Forced, -time.Hour)}, true, "dated 2026-05-04T13:00:00Z, which is in the future"},

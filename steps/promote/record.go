@@ -179,6 +179,7 @@ func (c *Config) validateRecords() error {
 	if len(c.RequireVerifiedIn) > 0 && c.Records.PublicKey == "" && c.Records.PublicKeyFile == "" {
 		problems = append(problems, step.Problem("RECORD_PUBLIC_KEY is missing: REQUIRE_VERIFIED_IN is set"))
 	}
+	problems = append(problems, c.checkUndoRecord())
 	switch {
 	case c.MinSoak < 0:
 		problems = append(problems, step.Problem("MIN_SOAK: %s is no time to wait", c.MinSoak))
@@ -186,4 +187,23 @@ func (c *Config) validateRecords() error {
 		problems = append(problems, step.Problem("REQUIRE_VERIFIED_IN is missing: MIN_SOAK is set"))
 	}
 	return errors.Join(problems...)
+}
+
+// checkUndoRecord returns what keeps an undoing's own record from being written, or from being believed. Only that record
+// tells the same run started again that nothing is left to do: it would else read an older one, and go back further.
+func (c *Config) checkUndoRecord() error {
+	signer, known := c.Records.Signer(), c.Records.Known()
+	switch {
+	case !c.Undo:
+		return nil
+	case !c.Record:
+		return step.Problem("RECORD=false and UNDO are both set: without a record, the same job started again would undo once more")
+	case len(known) > 0 && c.Records.Key == "":
+		return step.Problem("RECORD_KEY is missing: UNDO is set, and where RECORD_PUBLIC_KEY is, only a signed record keeps " +
+			"the same job started again from undoing once more")
+	case len(known) > 0 && signer != nil && !known.Has(signer):
+		return step.Problem("RECORD_KEY is none of RECORD_PUBLIC_KEY: UNDO is set, and a record that is not believed does not keep " +
+			"the same job started again from undoing once more")
+	}
+	return nil
 }
