@@ -86,7 +86,7 @@ func (t Template) Expand(version, digest string) (string, error) {
 		excess := (len(tag) - longestTag + n - 1) / n
 		tag = fill(version[:max(0, len(version)-excess)])
 	}
-	if err := CheckVersion(tag); err != nil {
+	if err := CheckTarget(tag); err != nil {
 		return "", fault.New(fault.Configuration, "expanding backup tag %q: %w", template, err)
 	}
 	return tag, nil

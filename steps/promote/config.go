@@ -99,7 +99,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	if c.ReleaseVersion != "" {
-		add("RELEASE_VERSION", image.CheckVersion(c.ReleaseVersion))
+		add("RELEASE_VERSION", image.CheckTarget(c.ReleaseVersion))
 	}
 	for variable, digest := range map[string]string{"DIGEST": c.Digest, "FORCE_REPLACES": c.ForceReplaces} {
 		if _, err := v1.NewHash(digest); digest != "" && err != nil {

@@ -67,6 +67,9 @@ func (c *Config) floatingTags(items []*item) error {
 			reference := it.to.Reference(one.tag)
 			other := owner[reference]
 			switch {
+			case image.CheckTarget(one.tag) != nil:
+				problems = append(problems, step.Problem("FLOATING_TAGS: %w", image.CheckTarget(one.tag)))
+				continue
 			case one.tag == it.tag || slices.ContainsFunc(it.floating, func(f *floatingTag) bool { return f.tag == one.tag }):
 				continue
 			case tags[reference]:
@@ -104,7 +107,7 @@ func (c *Config) checkTemplates() error {
 	var problems []error
 	some, _ := image.ParseSemantic("1.2.3")
 	for _, template := range c.templates() {
-		if err := image.CheckVersion(some.Fill(template)); err != nil {
+		if err := image.CheckTarget(some.Fill(template)); err != nil {
 			problems = append(problems, step.Problem("FLOATING_TAGS: %q: only {major}, {minor} and {patch} are filled in: %w", template, err))
 		}
 	}
