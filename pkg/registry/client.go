@@ -62,8 +62,11 @@ func (c *client) do(ctx context.Context, request call) (*http.Response, error) {
 func (c *client) repeat(ctx context.Context, attempt func() error) error {
 	for number := 1; ; number++ {
 		err := attempt()
-		if err == nil || ctx.Err() != nil || !transient(err) {
+		if err == nil || !transient(err) {
 			return err
+		}
+		if ctx.Err() != nil {
+			return lost(ctx, ctx.Err()) // and not what would have been tried again
 		}
 		asked := pauseAskedBy(err)
 		if number >= c.patience.Attempts || asked > c.patience.LongestAsked {
@@ -239,7 +242,7 @@ func (c *client) exchange(message *http.Request, bulk bool) (*http.Response, err
 	}
 	c.throttle.answered(answer, sent, c.patience)
 	guard.moved()
-	answer.Body = &receivedBody{ReadCloser: answer.Body, guard: guard, outer: outer}
+	answer.Body = &receivedBody{ReadCloser: answer.Body, guard: guard, outer: outer, secrets: c.auth.secrets}
 	return answer, nil
 }
 

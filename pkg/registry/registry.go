@@ -28,12 +28,15 @@ type Config struct {
 	Auth []AuthFile
 	// CA holds certificates (PEM) that are trusted beside the system's.
 	CA []byte
-	// Certificate and Key (PEM) are shown to a server that asks for a client certificate. The key is not encrypted.
+	// Certificate and Key (PEM) are shown to the registry's own host, port included, where that asks for a client
+	// certificate: not to a store of blobs or a token service elsewhere. The key is not encrypted.
 	Certificate, Key []byte
 	// Insecure accepts any certificate, and plain http where https is not spoken.
 	Insecure bool
 	// Writes says that repositories will be written to, so that the first token that is asked for is good for that too.
 	Writes bool
+	// Ahead is how many connections are opened beside the first one, before there are calls for them.
+	Ahead int
 	// Side names the registry in errors: "source registry". The default is "registry".
 	Side string
 	// UserAgent is sent with every request. The default is "dockline".
@@ -74,7 +77,7 @@ func Open(config Config) (*Registry, error) {
 	if err != nil {
 		return nil, fault.At(config.Side, err)
 	}
-	transports, err := newTransports(config)
+	transports, err := newTransports(config, host)
 	if err != nil {
 		return nil, fault.At(config.Side, err)
 	}
@@ -142,7 +145,9 @@ func (r *Repository) Reference(tagOrDigest string) string {
 func (r *Repository) Side() string { return r.client.side }
 
 // Same tells whether other is this very repository of this very host, whatever the credentials.
-func (r *Repository) Same(other *Repository) bool { return r.String() == other.String() }
+func (r *Repository) Same(other *Repository) bool {
+	return r.registry.host == other.registry.host && r.path == other.path
+}
 
 func join(a, b string) string {
 	if a == "" || b == "" {

@@ -2,9 +2,7 @@ package promote
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
@@ -12,16 +10,16 @@ import (
 	"dockline/pkg/step"
 )
 
-// writePlan writes what a dry run found out: the plan, when all may be done as it says, and always the Markdown beside
+// writePlan finds out what a dry run tells people beside, and writes it where that is asked for: the plan, when all may be done as it says, and always the Markdown beside
 // it, which also tells what may not.
 func (p *promotion) writePlan(ctx context.Context, failure error) error {
+	if failure == nil { // else the registries may not answer
+		_ = each(ctx, p.items, parallelLookups, p.inspect) // which is for people alone
+	}
 	if p.config.PlanFile == "" {
 		return nil
 	}
 	made := p.plan()
-	if failure == nil { // else the registries may not answer
-		_ = each(ctx, p.items, parallelLookups, p.inspect) // which is for people alone
-	}
 	for i, it := range p.items {
 		made.Images[i].Revision, made.Images[i].Built, made.Images[i].Platforms = it.revision, it.built, it.platforms
 	}
@@ -29,11 +27,11 @@ func (p *promotion) writePlan(ctx context.Context, failure error) error {
 	if failure != nil {
 		return problem
 	}
-	content, err := json.MarshalIndent(made, "", "  ")
+	content, err := made.encode(p.rt.Masked)
 	if err != nil {
-		return errors.Join(problem, fmt.Errorf("writing PLAN_FILE: %w", err))
+		return errors.Join(problem, err)
 	}
-	return errors.Join(problem, p.rt.WriteReport(p.config.PlanFile, append(content, '\n')))
+	return errors.Join(problem, p.rt.WriteReport(p.config.PlanFile, content))
 }
 
 // plan returns the plan of what was decided.
@@ -51,13 +49,19 @@ func (p *promotion) plan() *plan {
 	return made
 }
 
+// What a plan tells for people of what somebody else wrote: some hundred bytes are enough of each. A revision is a commit.
+const longestLabel, mostNamedPlatforms = 200, 50
+
 // inspect reads what people know an image by.
 func (p *promotion) inspect(ctx context.Context, it *item) error {
 	facts, err := it.from.Inspect(ctx, it.image)
 	if err != nil {
 		return nil //nolint:nilerr // what cannot be read is not told: the digest stands for it
 	}
-	it.revision, it.platforms = brief(facts.Revision()), facts.Platforms
+	it.revision = oneLine(facts.Revision(), longestLabel)
+	for _, name := range facts.Platforms[:min(len(facts.Platforms), mostNamedPlatforms)] {
+		it.platforms = append(it.platforms, oneLine(name, longestName))
+	}
 	if !facts.Created.IsZero() {
 		it.built = facts.Created.UTC().Format("2006-01-02 15:04 MST")
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -67,6 +68,9 @@ func (c *Config) floatingTags(items []*item) error {
 			reference := it.to.Reference(one.tag)
 			other := owner[reference]
 			switch {
+			case image.CheckTarget(one.tag) != nil:
+				problems = append(problems, step.Problem("FLOATING_TAGS: %w", image.CheckTarget(one.tag)))
+				continue
 			case one.tag == it.tag || slices.ContainsFunc(it.floating, func(f *floatingTag) bool { return f.tag == one.tag }):
 				continue
 			case tags[reference]:
@@ -104,7 +108,7 @@ func (c *Config) checkTemplates() error {
 	var problems []error
 	some, _ := image.ParseSemantic("1.2.3")
 	for _, template := range c.templates() {
-		if err := image.CheckVersion(some.Fill(template)); err != nil {
+		if err := image.CheckTarget(some.Fill(template)); err != nil {
 			problems = append(problems, step.Problem("FLOATING_TAGS: %q: only {major}, {minor} and {patch} are filled in: %w", template, err))
 		}
 	}
@@ -133,7 +137,7 @@ func (p *promotion) decideFloating(ctx context.Context, it *item) error {
 			if it.promotion() == Undone {
 				break
 			}
-			if err := one.compare(ctx, it); err != nil {
+			if err := one.compare(ctx, it, p.force.backup); err != nil {
 				return err
 			}
 		}
@@ -143,8 +147,12 @@ func (p *promotion) decideFloating(ctx context.Context, it *item) error {
 }
 
 // compare decides about a floating tag that holds another image.
-func (f *floatingTag) compare(ctx context.Context, it *item) error {
-	held, known, err := f.heldVersion(ctx, it.to)
+func (f *floatingTag) compare(ctx context.Context, it *item, backup image.Template) error {
+	held := it.tag
+	known, err := f.heldBefore(ctx, it, backup)
+	if err == nil && !known {
+		held, known, err = f.heldVersion(ctx, it.to)
+	}
 	switch {
 	case err != nil:
 		return err
@@ -159,6 +167,18 @@ func (f *floatingTag) compare(ctx context.Context, it *item) error {
 		f.report.State = floatKept
 	}
 	return nil
+}
+
+// heldBefore tells whether the floating tag holds what the item's own version held before it was replaced, as a run leaves
+// it that was broken off before its floating tags: the backup tag that such a run makes holds it too. A backup tag
+// without the version in it may be any version's.
+func (f *floatingTag) heldBefore(ctx context.Context, it *item, backup image.Template) (bool, error) {
+	tag, err := backup.Expand(it.tag, f.held.Digest.String())
+	if err != nil || !strings.Contains(tag, it.tag) || !backup.Versioned() {
+		return false, nil //nolint:nilerr // no such backup tag can have been made
+	}
+	found, present, err := it.to.Lookup(ctx, tag)
+	return present && found.Digest == f.held.Digest, err
 }
 
 const (
@@ -248,19 +268,35 @@ func (p *promotion) moveFloating(ctx context.Context, it *item) error {
 
 // move writes a floating tag that has not changed since it was decided about, and reads it back.
 func (f *floatingTag) move(ctx context.Context, it *item) error {
-	for written := false; ; written = true {
-		now, present, err := it.to.Lookup(ctx, f.tag)
-		switch {
-		case err != nil:
-			return err
-		case present && now.Digest == it.image.Digest:
-			return nil
-		case written || present != (f.held != nil) || present && now.Digest != f.held.Digest:
-			return fault.WithHint(fault.At(it.to.Side(), fault.New(fault.Refused, "somebody else has written or removed it meanwhile")),
-				"find out who else moves it, then start this step again: it decides anew")
-		}
-		if err := it.to.Put(ctx, it.image, f.tag); err != nil {
-			return err
-		}
+	done, err := f.moved(ctx, it)
+	if done || err != nil {
+		return err
 	}
+	again := func(ctx context.Context) (bool, error) { return f.moved(ctx, it) }
+	if err := it.to.PutTag(ctx, it.image, f.tag, time.Now(), again); err != nil {
+		return err
+	}
+	if done, err = f.moved(ctx, it); !done && err == nil {
+		err = f.lostRace(it)
+	}
+	return err
+}
+
+// moved tells whether the floating tag holds the image; that it holds anything but what was decided about is an error.
+func (f *floatingTag) moved(ctx context.Context, it *item) (bool, error) {
+	now, present, err := it.to.Lookup(ctx, f.tag)
+	switch {
+	case err != nil:
+		return false, err
+	case present && now.Digest == it.image.Digest:
+		return true, nil
+	case present != (f.held != nil) || present && now.Digest != f.held.Digest:
+		return false, f.lostRace(it)
+	}
+	return false, nil
+}
+
+func (f *floatingTag) lostRace(it *item) error {
+	return fault.WithHint(fault.At(it.to.Side(), fault.New(fault.Refused, "somebody else has written or removed it meanwhile")),
+		"find out who else moves it, then start this step again: it decides anew")
 }

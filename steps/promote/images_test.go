@@ -1,6 +1,8 @@
 package promote
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -46,4 +48,45 @@ func FuzzImages(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestAListIsReadOnce, from a pipe, and as an editor of Windows leaves it.
+func TestAListIsReadOnce(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	if _, err := write.WriteString("\ufeff" + hello + ":1.0\r\n# the end\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	_ = write.Close()
+	got := promote(t, s.with("IMAGE", "", "IMAGES_FILE", fmt.Sprintf("/proc/self/fd/%d", read.Fd())))
+	if got.status != 0 || holds(t, s.target, hello+":1.0") != s.digest {
+		t.Errorf("status %d: %s", got.status, got.log)
+	}
+}
+
+// TestNoImageIsWrittenWhereClientsKeepTheirOwn: such a tag is a list of what refers to an image, or its signatures.
+func TestNoImageIsWrittenWhereClientsKeepTheirOwn(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	hex := strings.Repeat("0", 64)
+	for _, variables := range [][]string{
+		{"RELEASE_VERSION", "sha256-" + hex},
+		{"RELEASE_VERSION", "sha256-" + hex + ".sig"},
+		{"IMAGE", hello + ":sha256-" + hex},
+		{"IMAGE", "", "IMAGES", hello + ":1.0=sha256-" + hex + ".att"},
+		{"IMAGE", "", "IMAGES", hello + ":sha256-" + hex},
+		{"FLOATING_TAGS", "sha256-" + hex},
+		{"FLOATING_TAGS", "sha256-{major}" + hex[1:]},
+		{"BACKUP_TAG", "sha256-" + hex[8:] + "{digest8}"},
+	} {
+		got := promote(t, s.with(variables...))
+		if got.status != 2 || !strings.Contains(got.last, "has the form of the tags") || len(s.source.Requests()) > 0 {
+			t.Errorf("%q: status %d: %s", variables, got.status, got.last)
+		}
+	}
 }
