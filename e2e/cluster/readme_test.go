@@ -73,6 +73,9 @@ func TestTheReadmeIsFollowed(t *testing.T) {
 	r.fails()
 
 	// Git tags: the commit of 1.0 becomes 1.2.0, without being built again.
+	if err := r.world.Tag("v1.2.0", commit); err != nil {
+		t.Fatal(err)
+	}
 	r.sendTag("refs/tags/v1.2.0", "")
 	r.sendTag("refs/tags/v1.2.0", commit)
 	r.triggered()

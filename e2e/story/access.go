@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"dockline/e2e/gitserver"
 )
 
 // What another story needs that is told in the same world.
@@ -22,6 +24,11 @@ func (w *World) Git() Git { return Git{w.gitURL, gitUser, w.gitPassword} }
 // Commit writes the service, version → what its page says, as the next commit of develop, and returns the commit.
 func (w *World) Commit(message string, pages map[string]string) (string, error) {
 	return w.commit(message, pages)
+}
+
+// Tag gives a commit of the service's repository a Git tag.
+func (w *World) Tag(name, commit string) error {
+	return gitserver.Tag(w.repository(), name, commit, "Release "+name)
 }
 
 // Push writes an image, NAME:VERSION, to the registry.

@@ -177,8 +177,11 @@ func (w *World) commit(message string, service hello) (string, error) {
 			return "", err
 		}
 	}
-	return gitserver.Commit(filepath.Join(w.dir, "git", "hello.git"), "develop", message, gitserver.Text(files))
+	return gitserver.Commit(w.repository(), "develop", message, gitserver.Text(files))
 }
+
+// repository is the folder of the service's repository.
+func (w *World) repository() string { return filepath.Join(w.dir, "git", "hello.git") }
 
 // Heading is what a page says: the text of its first h1.
 func Heading(page string) string {
