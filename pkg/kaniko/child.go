@@ -60,12 +60,7 @@ func build(told order, watch *watcher) (answer outcome) {
 	watch.listen()
 	digest, err := watch.run(told)
 	if err != nil {
-		text := reason(err)
-		if missing, is := missingFile(text); is {
-			watch.at.comesTo(filepath.Base(missing))
-			text = sourceless(missing, told.ContextDir)
-		}
-		return outcome{Problem: text, Status: status(err)}
+		return outcome{Problem: watch.problem(reason(err), told.ContextDir), Status: status(err)}
 	}
 	return outcome{Digest: digest}
 }
@@ -122,15 +117,25 @@ func reason(err error) string {
 	return text
 }
 
-// lookingAhead is how Kaniko says that the instruction which comes next copies a file that is not there.
-var lookingAhead = regexp.MustCompile(`^failed to get files used from context: failed to get fileinfo for (.+): lstat .+: no such file or directory$`)
+// lookingAhead begins what Kaniko says of an instruction's files before it logs the instruction.
+const lookingAhead = "failed to get files used from context: "
 
-func missingFile(text string) (path string, is bool) {
-	found := lookingAhead.FindStringSubmatch(text)
-	if found == nil {
-		return "", false
+// missingFile ends it where there is no such file.
+var missingFile = regexp.MustCompile(`\blstat (.+): no such file or directory$`)
+
+// problem says what failed, and corrects which instruction it was.
+func (w *watcher) problem(text, contextDir string) string {
+	text, ahead := strings.CutPrefix(text, lookingAhead)
+	if !ahead {
+		return text
 	}
-	return found[1], true
+	missing := missingFile.FindStringSubmatch(text)
+	if missing == nil {
+		w.at.comesTo("")
+		return text
+	}
+	w.at.comesTo(filepath.Base(missing[1]))
+	return sourceless(missing[1], contextDir)
 }
 
 // sourceless says where a file is missing, without the folders of this build.

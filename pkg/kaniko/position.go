@@ -90,8 +90,8 @@ func (p *position) hear(message string) {
 	}
 }
 
-// comesTo says that an instruction is under way which Kaniko has not logged: the next, or the first after it that holds a
-// word, since a cache is looked into for all of a stage's before the first.
+// comesTo says that an instruction is under way which Kaniko has not logged: the first that comes and holds a word (with a
+// cache, all of a stage's are looked at before the first is logged), else the next.
 func (p *position) comesTo(word string) {
 	if p == nil {
 		return

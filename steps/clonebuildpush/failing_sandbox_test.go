@@ -33,6 +33,8 @@ var failingBuilds = []failingBuild{
 		`build failed: Dockerfile:2: RUN --network: Kaniko ignores it, and the command would have the network. Hint: mend the Dockerfile or its context and build again (exit status 9)`},
 	{"a file that the context does not have", "FROM {R}/deepsky/web:1\nCOPY page /srv/\nCOPY no-such-file /srv/\n", nil, 0, 9,
 		`build failed: Dockerfile:3: COPY no-such-file /srv/: the build context has no file "no-such-file". Hint: mend the Dockerfile or its context and build again (exit status 9)`},
+	{"one of two files that the context does not have", "FROM {R}/deepsky/web:1\nADD page no-such-file /srv/\n", nil, 0, 9,
+		`build failed: Dockerfile:2: ADD page no-such-file /srv/: the build context has no file "no-such-file". Hint: mend the Dockerfile or its context and build again (exit status 9)`},
 	{"a file that the stage before does not have", "FROM {R}/deepsky/web:1 AS first\nFROM {R}/deepsky/web:1\nCOPY --from=first /no-such-file /srv/\n", nil, 0, 9,
 		`build failed: Dockerfile:3: COPY --from=first /no-such-file /srv/: the stage or image that it copies from has no file "/no-such-file". Hint: mend the Dockerfile or its context and build again (exit status 9)`},
 	{"a RUN that ends with 42", "FROM {R}/deepsky/web:1\nCOPY page /srv/\nRUN [\"/bin/probe\", \"exit\", \"42\"]\n", nil, 0, 9,
