@@ -242,6 +242,26 @@ func TestCheckWorkTree(t *testing.T) {
 	}
 }
 
+func TestCheckWorkTreeThroughALink(t *testing.T) {
+	t.Parallel()
+	h := newSignedHistory(t, "SSH")
+	dir, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
+	if _, err := git.Clone(t.Context(), git.Options{URL: h.path, Revision: "signed", Dir: dir, AllowLocal: true, KeepGitDir: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	rules := git.Rules{Signed: git.SignedCommit, Keys: h.keys}
+	if signer, err := git.CheckWorkTree(t.Context(), link, rules); err != nil || signer == "" {
+		t.Errorf("signer is %q: %v", signer, err)
+	}
+	write(t, filepath.Join(dir, "new"), "x")
+	if signer, err := git.CheckWorkTree(t.Context(), link, rules); err == nil || signer != "" {
+		t.Errorf("signer is %q: %v", signer, err)
+	}
+}
+
 func mkdir(t *testing.T, parts ...string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Join(parts...), 0o700); err != nil {

@@ -80,6 +80,10 @@ func tagOf(repo *gogit.Repository, rules Rules, head target, commit *object.Comm
 
 // unchanged refuses a work tree that is not what the commit says.
 func unchanged(ctx context.Context, repo *gogit.Repository, commit *object.Commit, dir string) error {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
 	tree, err := treeAt(repo, commit, dir)
 	if err != nil {
 		return err
@@ -100,7 +104,7 @@ func unchanged(ctx context.Context, repo *gogit.Repository, commit *object.Commi
 		"build from a work tree in which nothing else was done, or let this step clone (GIT_URL)")
 }
 
-// treeAt is the commit's tree at dir, which may be a folder of the work tree.
+// treeAt is the commit's tree at dir, a path without links, which may be a folder of the work tree.
 func treeAt(repo *gogit.Repository, commit *object.Commit, dir string) (plumbing.Hash, error) {
 	if err := genuine(repo, commit.Hash); err != nil {
 		return plumbing.ZeroHash, err
@@ -110,10 +114,6 @@ func treeAt(repo *gogit.Repository, commit *object.Commit, dir string) (plumbing
 		return plumbing.ZeroHash, err
 	}
 	top, err := filepath.EvalSymlinks(worktree.Filesystem.Root())
-	if err != nil {
-		return plumbing.ZeroHash, err
-	}
-	dir, err = filepath.EvalSymlinks(dir)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
