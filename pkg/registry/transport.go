@@ -24,6 +24,7 @@ const idlePerHost = mostLanes
 type transports struct {
 	own      string // the registry's host
 	to, away lines  // to that host, and to where it leads: the same but for the client certificate
+	ahead    *ahead
 }
 
 type lines struct{ short, bulk *http.Transport }
@@ -48,10 +49,11 @@ func newTransports(config Config, host string) (transports, error) {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	}
+	early := &ahead{dial: widely(dial), number: config.Ahead}
 	short := &http.Transport{
 		Proxy:                  proxyOf(config),
 		OnProxyConnectResponse: throughProxy,
-		DialContext:            widely(dial),
+		DialContext:            early.connect,
 		TLSClientConfig: &tls.Config{
 			RootCAs:            pool,
 			Certificates:       own,
@@ -67,7 +69,7 @@ func newTransports(config Config, host string) (transports, error) {
 		// Far more than any registry sends, and less than the 10 MB that Go would hold, for each answer.
 		MaxResponseHeaderBytes: 256 << 10,
 	}
-	made := transports{own: host, to: linesOf(short)}
+	made := transports{own: host, to: linesOf(short), ahead: early}
 	made.away = made.to
 	if own != nil {
 		without := short.Clone()
@@ -100,6 +102,7 @@ func (t transports) of(message *http.Request, bulk bool) *http.Transport {
 }
 
 func (t transports) close() {
+	t.ahead.close()
 	for _, one := range []*http.Transport{t.to.short, t.to.bulk, t.away.short, t.away.bulk} {
 		one.CloseIdleConnections()
 	}
