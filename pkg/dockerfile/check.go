@@ -33,6 +33,8 @@ type Options struct {
 	Platform string
 	// Secrets are the names of the build secrets that are given.
 	Secrets []string
+	// NoRun says that this machine runs no program of the platform: a RUN is refused.
+	NoRun bool
 	// KanikoDir is where Kaniko lives. The default is "/kaniko".
 	KanikoDir string
 }
@@ -44,6 +46,10 @@ type Plan struct {
 	Source []byte
 	// Images are the images that are pulled, as named after expansion, each once, in order of appearance.
 	Images []string
+	// Base is the one of Images that the target's stage goes back to. It is "" for scratch.
+	Base string
+	// Remotes are what is added from elsewhere without a checksum, and may be another tomorrow: "Dockerfile:3: ADD …".
+	Remotes []string
 	// Warnings are what is built well enough, but not quite as the Dockerfile says: "Dockerfile:3: …".
 	Warnings []string
 }
@@ -64,7 +70,7 @@ func Check(source []byte, o Options) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	used, err := file.used()
+	target, used, err := file.used()
 	if err != nil {
 		return Plan{}, err
 	}
@@ -84,7 +90,7 @@ func Check(source []byte, o Options) (Plan, error) {
 		return Plan{}, fault.As(fault.BuildFailed, refused)
 	}
 	plan.Source = rewritten
-	plan.Images = file.images(used)
+	plan.Images, plan.Base, plan.Remotes = file.images(used), file.finalBase(target), file.remotes(used)
 	return plan, nil
 }
 

@@ -86,6 +86,9 @@ func (w *watcher) run(told order) (digest string, err error) {
 		return "", err
 	}
 	w.at.leave()
+	if image, err = withPlatform(image, options.CustomPlatform); err != nil {
+		return "", err
+	}
 	if !told.Created.IsZero() {
 		if image, err = mutate.CreatedAt(image, v1.Time{Time: told.Created}); err != nil {
 			return "", err

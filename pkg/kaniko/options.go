@@ -22,7 +22,7 @@ func options(told order) (*config.KanikoOptions, error) {
 		DockerfilePath: told.DockerfilePath, SrcContext: told.ContextDir, BuildArgs: told.BuildArgs, Labels: told.Labels,
 		SnapshotMode: "full", CustomPlatform: told.Platform, Compression: config.GZip, CompressionLevel: -1,
 		CompressedCaching: true, CacheRunLayers: true, IgnoreVarRun: true, NoPush: true, NoPushCache: true,
-		Reproducible: told.Reproducible, SkipPushPermissionCheck: true, Secrets: config.SecretOptions{},
+		Reproducible: told.Reproducible, PreCleanup: told.Fresh, SkipPushPermissionCheck: true, Secrets: config.SecretOptions{},
 	}
 	if options.CustomPlatform == "" {
 		options.CustomPlatform = platforms.Format(platforms.Normalize(platforms.DefaultSpec()))

@@ -1,4 +1,4 @@
-// Package recording is what promote and verify share about records: the variables, and what a record says of a run.
+// Package recording is what the steps share about what they attach to images: the variables, and what it says of a run.
 package recording
 
 import (
@@ -18,9 +18,15 @@ type Run struct {
 
 // Run describes this run of a program, as of now.
 func (r *Records) Run(rt *step.Runtime, program string) Run {
+	run := r.Signing.Run(rt, program)
+	run.Person = rt.Masked(r.Person)
+	return run
+}
+
+// Run describes this run of a program, as of now, but for who started it.
+func (s *Signing) Run(rt *step.Runtime, program string) Run {
 	return Run{
-		Person:   rt.Masked(r.Person),
-		Pipeline: rt.Masked(withoutAccount(r.PipelineURL)),
+		Pipeline: rt.Masked(withoutAccount(s.PipelineURL)),
 		Time:     time.Now().UTC().Truncate(time.Second),
 		Tool:     "dockline " + program + " " + step.Version(),
 	}
