@@ -59,7 +59,7 @@ func TestNoRun(t *testing.T) {
 	options := Options{Platform: "linux/s390x", NoRun: true}
 	_, err := Check([]byte("FROM a AS b\nRUN true\nFROM a\nCOPY x /x\nRUN make\n"), options)
 	var refused Refused
-	if !errors.As(err, &refused) || len(refused) != 1 || refused[0].Line != 5 || refused[0].Feature != "RUN for linux/s390x" ||
+	if !errors.As(err, &refused) || len(refused) != 1 || refused[0].Line != 5 || refused[0].Feature != "RUN for another platform" ||
 		!strings.Contains(refused[0].Reason, "binfmt_misc") {
 		t.Errorf("refused %+v (%v)", refused, err)
 	}

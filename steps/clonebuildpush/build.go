@@ -29,15 +29,10 @@ func (r *runner) build(
 	if err := hideCredentials(rt, r.root, r.SourceDir, r.AllowReadableCredentials); err != nil {
 		return built{}, err
 	}
-	var closers []func()
-	made.close = func() {
-		for _, one := range closers {
-			one()
-		}
-	}
+	var images closers
 	defer func() {
 		if err != nil {
-			made.close()
+			images.close()
 		}
 	}()
 	made.started = time.Now()
@@ -56,11 +51,11 @@ func (r *runner) build(
 		if err != nil {
 			return built{}, err
 		}
-		closers = append(closers, closeImage)
+		images = append(images, closeImage)
 		made.platforms = append(made.platforms, platformImage{orOwnPlatform(request.Platform), image})
 	}
 	made.finished = time.Now()
-	made.image = made.platforms[0].Image
+	made.image, made.close = made.platforms[0].Image, images.close
 	if ready.index {
 		if made.image, err = indexOf(made.platforms, annotations(ready.requests[0].Labels)); err != nil {
 			return built{}, err
@@ -75,4 +70,13 @@ func layoutOf(layout string, ready *prepared, number int) string {
 		return layout
 	}
 	return layout + "-" + strings.ReplaceAll(orOwnPlatform(ready.requests[number].Platform), "/", "-")
+}
+
+// closers release images.
+type closers []func()
+
+func (c closers) close() {
+	for _, one := range c {
+		one()
+	}
 }

@@ -261,15 +261,10 @@ func openHanded(folder *os.Root, result handedImage, platform string) (opened bu
 	if len(children) == 0 {
 		children = []handedChild{{Platform: platform, Digest: result.Digest, Layout: layoutName}}
 	}
-	var closers []func()
-	opened.close = func() {
-		for _, one := range closers {
-			one()
-		}
-	}
+	var images closers
 	defer func() {
 		if err != nil {
-			opened.close()
+			images.close()
 		}
 	}()
 	for _, child := range children {
@@ -281,10 +276,10 @@ func openHanded(folder *os.Root, result handedImage, platform string) (opened bu
 		if err != nil {
 			return built{}, err
 		}
-		closers = append(closers, func() { _ = image.Close() })
+		images = append(images, func() { _ = image.Close() })
 		opened.platforms = append(opened.platforms, platformImage{child.Platform, image})
 	}
-	opened.image = opened.platforms[0].Image
+	opened.image, opened.close = opened.platforms[0].Image, images.close
 	if len(result.Children) == 0 {
 		return opened, nil
 	}

@@ -37,7 +37,7 @@ func orOwnPlatform(text string) string {
 	if err != nil {
 		return text // Validate has refused it
 	}
-	return platforms.Format(parsed)
+	return platforms.Format(platforms.Normalize(parsed))
 }
 
 // validatePlatforms returns what is wrong with PLATFORM and PLATFORMS.

@@ -48,7 +48,9 @@ func (f *fakeBuilder) Ready(bool) error {
 	return nil
 }
 
-func (f *fakeBuilder) Runs(platform string) (bool, error) { return !slices.Contains(f.foreign, platform), nil }
+func (f *fakeBuilder) Runs(platform string) (bool, error) {
+	return !slices.Contains(f.foreign, platform), nil
+}
 
 func (f *fakeBuilder) Build(_ context.Context, what request) (v1.Image, func(), error) {
 	f.requests = append(f.requests, what)
