@@ -2,6 +2,8 @@ package record
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"time"
 
@@ -65,16 +67,28 @@ func (a Attestation) Artifact(image registry.Manifest, key *Key) (*Artifact, err
 		return newArtifact(image, statementArtifact, statementLayer, text, annotations)
 	}
 	signed := bundle{MediaType: bundleArtifact}
-	signed.Material.PublicKey.Hint = key.ID()
+	if signed.Material.PublicKey.Hint, err = hint(key); err != nil {
+		return nil, err
+	}
 	if signed.Envelope, err = sealed(text, key); err != nil {
 		return nil, err
 	}
+	signed.Envelope.Signatures[0].KeyID = "" // which readers skip, unless it is spelled as they spell it
 	content, err := json.Marshal(signed)
 	if err != nil {
 		return nil, fault.New(fault.Unexpected, "making the attestation: %w", err)
 	}
 	annotations[contentAnnotation], annotations[typeAnnotation] = "dsse-envelope", a.Type
 	return newArtifact(image, bundleArtifact, types.MediaType(bundleArtifact), content, annotations)
+}
+
+// hint is a key's identity as cosign writes it: the same sum in base64.
+func hint(key *Key) (string, error) {
+	sum, err := hex.DecodeString(key.ID())
+	if err != nil {
+		return "", fault.New(fault.Unexpected, "making the attestation: %w", err)
+	}
+	return base64.StdEncoding.EncodeToString(sum), nil
 }
 
 func (a Attestation) statement() ([]byte, error) {
