@@ -45,21 +45,15 @@ func made(ready *prepared, of built) (*making, error) {
 	return told, nil
 }
 
-// validateAttached returns what is wrong with what is to be attached, and with the key for it.
-func (c *Config) validateAttached() []error {
-	problems := []error{c.Signing.Validate()}
-	if c.Signing.Key != "" && !c.Provenance && !c.SBOM && c.Phase != phaseIndex {
-		problems = append(problems, step.Problem("RECORD_KEY is set, and neither PROVENANCE nor SBOM is: there is nothing to sign"))
-	}
-	return problems
-}
-
 // attach attaches to an image that was built what is asked for. It is called when the image is there, and before a tag
 // shows it: what a tag leads to has what belongs to it.
 func (r *runner) attach(
 	ctx context.Context, rt *step.Runtime, target *registry.Repository, what plan, from source,
 	manifest registry.Manifest, of built, told *making,
 ) error {
+	if r.Signing.Key != "" && !r.Provenance && !r.SBOM {
+		rt.Log.Warn().Msg("RECORD_KEY is set, and neither PROVENANCE nor SBOM is: nothing is signed")
+	}
 	if r.Provenance {
 		subjects := []record.Subject{{Name: what.Image.Name, Digest: manifest.Digest}}
 		if manifest.MediaType.IsIndex() {

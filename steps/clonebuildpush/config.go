@@ -178,7 +178,7 @@ func (c *Config) Validate() error {
 	}
 	problems = append(problems, c.validatePlatforms()...)
 	problems = append(problems, c.validateReuse()...)
-	problems = append(problems, c.validateAttached()...)
+	problems = append(problems, c.Signing.Validate())
 	return errors.Join(problems...)
 }
 

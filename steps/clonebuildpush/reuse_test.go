@@ -363,7 +363,7 @@ func TestConfigurationOfReuse(t *testing.T) {
 		"PLATFORM and PLATFORMS are both set":     {"PLATFORM", "linux/amd64", "PLATFORMS", "linux/amd64"},
 		`PLATFORMS names "linux/arm64" twice`:     {"PLATFORMS", "linux/arm64,linux/arm64/v8"},
 		"PLATFORM_IMAGES is set, and PHASE=index": {"PLATFORM_IMAGES", "deepsky/hello:1.0"},
-		"RECORD_KEY is set, and neither":          {"RECORD_KEY_FILE", keyFile(t)},
+		"RECORD_KEY_PASSWORD is set":              {"RECORD_KEY_PASSWORD", "s3cr3t-of-the-key"},
 	} {
 		if status, output := s.run(changes...); status != 2 || !strings.Contains(lastLineOf(output), text) {
 			t.Errorf("exit status %d, want %q:\n%s", status, text, output)
