@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -51,9 +50,6 @@ func (r *runner) attach(
 	ctx context.Context, rt *step.Runtime, target *registry.Repository, what plan, from source,
 	manifest registry.Manifest, of built, told *making,
 ) error {
-	if r.Signing.Key != "" && !r.Provenance && !r.SBOM {
-		rt.Log.Warn().Msg("RECORD_KEY is set, and neither PROVENANCE nor SBOM is: nothing is signed")
-	}
 	if r.Provenance {
 		subjects := []record.Subject{{Name: what.Image.Name, Digest: manifest.Digest}}
 		if manifest.MediaType.IsIndex() {
@@ -200,7 +196,7 @@ func (r *runner) list(
 	}
 	image := sbom.Image{
 		Name: target.String(), Tag: what.Image.Version, Digest: digest, Platform: of.platform, Labels: labels,
-		Programs: programs, Skipped: skipped, Created: told.Finished, Tool: "dockline clone-build-push " + strings.TrimSpace(step.Version()),
+		Programs: programs, Skipped: skipped, Created: told.Finished, Tool: r.Signing.Run(rt, "clone-build-push").Tool,
 	}
 	for _, one := range told.Images {
 		image.Sources = append(image.Sources, sbom.Source{

@@ -113,7 +113,6 @@ func (r *runner) runIndex(ctx context.Context, rt *step.Runtime) (step.Outcome, 
 	if from.Hash, err = r.commitOf(rt, children); err != nil {
 		return step.Outcome{}, err
 	}
-	from.Commit = git.Commit{Hash: from.Hash}
 	what, err := newPlan(&r.Config, from, children[0].facts.Created)
 	if err != nil {
 		return step.Outcome{}, err
