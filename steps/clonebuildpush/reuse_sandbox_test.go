@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/spdx/tools-golang/spdx/v2/v2_3"
 
+	"dockline/e2e/baseimage"
 	"dockline/pkg/provenance"
 	"dockline/pkg/sbom"
 )
@@ -46,13 +47,14 @@ func TestRealBuildIsReused(t *testing.T) {
 // TestRealBuildForSeveralPlatforms has each of them begin with an empty root, and say what it is for.
 func TestRealBuildForSeveralPlatforms(t *testing.T) {
 	t.Parallel()
-	s, hash := newRealStage(t, map[string]string{
+	files := map[string]string{
 		"page":       "hello",
 		"Dockerfile": "FROM scratch AS files\nCOPY page /srv/\nFROM scratch\nARG TARGETARCH\nCOPY --from=files /srv/page /srv/$TARGETARCH.html\n",
 		"run/page":   "hello",
 		"run/Dockerfile": "ARG BASE\nFROM $BASE\nARG TARGETARCH\nCOPY page /only-$TARGETARCH/page\n" +
 			"RUN [\"/bin/stamp\", \"/only-amd64/stamp\", \"1\"]\n",
-	})
+	}
+	s, hash := newRealStage(t, files)
 	results := t.TempDir()
 	status, output := s.runInSandbox(nil, results, map[string]string{"CONTEXT_DIR": "", "PLATFORMS": "linux/amd64,linux/arm64,linux/arm/v7"})
 	if status != 0 {
@@ -83,6 +85,28 @@ func TestRealBuildForSeveralPlatforms(t *testing.T) {
 	if got := readResult(results, "IMAGE_DIGEST"); got == "" || got != s.digest("1.0") {
 		t.Errorf("result is %q, 1.0 is %q", got, s.digest("1.0"))
 	}
+
+	// Each takes its own image of an index, and nothing of the other's.
+	s.pushIndex("parts", "linux/amd64", "linux/arm64")
+	s.commitFiles(map[string]string{"Dockerfile": "FROM scratch\nCOPY --from=" + s.registry + "/deepsky/parts:1 / /\n"})
+	status, output = s.runInSandbox(nil, t.TempDir(), map[string]string{"CONTEXT_DIR": "", "PLATFORMS": "linux/amd64,linux/arm64", "IMAGE": "deepsky/hello:parts"})
+	if status != 0 {
+		t.Fatalf("exit status %d:\n%s", status, output)
+	}
+	if index, err = remote.Index(s.reference("hello", "parts"), account); err != nil {
+		t.Fatal(err)
+	}
+	if manifest, err = index.IndexManifest(); err != nil {
+		t.Fatal(err)
+	}
+	for _, child := range manifest.Manifests {
+		_, content := s.pushed("parts@" + child.Digest.String())
+		other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[child.Platform.Architecture]
+		if content["srv/platform"] != child.Platform.String() || content["srv/"+child.Platform.Architecture] == "" || content["srv/"+other] != "" {
+			t.Errorf("%s: files %v", child.Platform, content)
+		}
+	}
+	s.commitFiles(files)
 
 	// A RUN for a machine that is not there is refused by name, and one that this machine can carry out sees nothing of the
 	// platform before.
@@ -141,5 +165,29 @@ func TestRealBuildTellsWhatIsInIt(t *testing.T) {
 	}
 	if predicate.RunDetails.Builder.Version["kaniko"] == "" {
 		t.Errorf("builder %+v", predicate.RunDetails.Builder)
+	}
+}
+
+// pushIndex writes an index of images that each hold the name of their platform, and a file that the others lack.
+func (s *stage) pushIndex(name string, platforms ...string) {
+	s.t.Helper()
+	var images []platformImage
+	for _, platform := range platforms {
+		_, arch, _ := strings.Cut(platform, "/")
+		image, err := baseimage.Pack(
+			baseimage.File{Path: "/srv/platform", Mode: 0o644, Content: []byte(platform)},
+			baseimage.File{Path: "/srv/" + arch, Mode: 0o644, Content: []byte(arch)},
+		)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		images = append(images, platformImage{platform, image})
+	}
+	index, err := indexOf(images, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := remote.WriteIndex(s.reference(name, "1"), index, account); err != nil {
+		s.t.Fatal(err)
 	}
 }
