@@ -67,6 +67,9 @@ func (t Template) Check() error {
 	return err
 }
 
+// Versioned tells whether the tags that it makes say which version they are of.
+func (t Template) Versioned() bool { return strings.Contains(string(t), "{version}") }
+
 // Expand returns the backup tag for the image of this digest ("sha256:HEX") that version held. A version that makes
 // the tag longer than 128 characters is cut. Its errors are of kind fault.Configuration.
 func (t Template) Expand(version, digest string) (string, error) {
@@ -83,7 +86,7 @@ func (t Template) Expand(version, digest string) (string, error) {
 		excess := (len(tag) - longestTag + n - 1) / n
 		tag = fill(version[:max(0, len(version)-excess)])
 	}
-	if err := CheckVersion(tag); err != nil {
+	if err := CheckTarget(tag); err != nil {
 		return "", fault.New(fault.Configuration, "expanding backup tag %q: %w", template, err)
 	}
 	return tag, nil

@@ -20,6 +20,12 @@ const (
 	VerificationArtifact = "application/vnd.dockline.verification.v1+json"
 )
 
+// IsPromotion tells whether a manifest is, by its own word, a record of a promotion. Such a one tells of the registry
+// that it is in, and is nothing to be copied into another: there it would be believed to be of that one's making.
+func IsPromotion(manifest registry.Manifest) bool {
+	return manifest.ArtifactType() == PromotionArtifact
+}
+
 // Annotations of a record's manifest, which a list of referrers repeats. Nobody signs them: they save a look into a
 // record, and prove nothing.
 const (

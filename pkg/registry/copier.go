@@ -56,6 +56,10 @@ type Job struct {
 	// Attachments has what is attached to the image in the source, a [Repository], copied too: the referrers of each of
 	// its manifests and cosign's tags, and what is attached to these.
 	Attachments bool
+	// Stays, when set, tells of a manifest that has no place in another registry. Of what is attached, one that is such a
+	// manifest, or leads to one, is left in the source, and all that is attached to it. An image that leads to one is
+	// refused.
+	Stays func(Manifest) bool
 	// Last, when set, is called when all but the image's own manifest is there, at the same time as that is written.
 	Last func(context.Context) error
 	// Report, which may be nil, is called from several goroutines, one at a time.
@@ -113,6 +117,9 @@ func (c *Copier) Copy(ctx context.Context, job Job) (Copied, error) {
 	image, err := walk(ctx, job.From, job.Root)
 	if err != nil {
 		return Copied{}, err
+	}
+	if one, stays := image.find(job.Stays); stays {
+		return Copied{}, image.tooMuch("it leads to %q, of the type %q, which is no part of an image", one.Digest, one.ArtifactType())
 	}
 	run := c.run(job)
 	run.copied.Blobs = len(image.blobs)
@@ -178,7 +185,7 @@ func (c *copying) attachments(ctx context.Context, group *errgroup.Group, subjec
 	if !c.Attachments || !ok {
 		return nil
 	}
-	more := &attachments{from: from, to: c.To}
+	more := &attachments{from: from, to: c.To, stays: c.Stays}
 	more.blobs = func(blobs []v1.Descriptor) {
 		c.mu.Lock()
 		c.copied.Blobs += len(blobs)
