@@ -47,9 +47,10 @@ type Parameters struct {
 	Secrets      []string          `json:"secrets,omitempty"` // names
 }
 
-// Internal is what the builder decides.
+// Internal is what the builder decides, or is told by what runs it.
 type Internal struct {
-	BuildKey string `json:"buildKey,omitempty"`
+	BuildKey string `json:"buildKey,omitempty"` // of all that the image was built from
+	Person   string `json:"person,omitempty"`   // who started the run
 }
 
 // Resource is something that the build took in.

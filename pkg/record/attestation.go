@@ -14,8 +14,7 @@ import (
 	"dockline/pkg/registry"
 )
 
-// Attestation is a statement about images of a type that others have defined, such as SLSA's provenance. This package
-// makes them, and does not read them.
+// Attestation is a statement about images of a type that others have defined, such as SLSA's provenance.
 type Attestation struct {
 	Subjects  []Subject
 	Type      string // in-toto's predicateType

@@ -83,7 +83,7 @@ func (r *runner) attach(
 func (r *runner) put(
 	ctx context.Context, rt *step.Runtime, target *registry.Repository, image registry.Manifest, what record.Attestation,
 ) error {
-	artifact, err := what.Artifact(image, r.Signing.Signer())
+	artifact, err := what.Artifact(image, r.Records.Signer())
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (r *runner) put(
 	if err != nil {
 		return unattached(err)
 	}
-	rt.Log.Info().Str("type", what.Type).Bool("signed", r.Signing.Signer() != nil).Str("digest", artifact.Root().Digest.String()).
+	rt.Log.Info().Str("type", what.Type).Bool("signed", r.Records.Signer() != nil).Str("digest", artifact.Root().Digest.String()).
 		Msgf("attached to %s", image.Digest)
 	return nil
 }
@@ -114,7 +114,7 @@ func unattached(err error) error {
 
 // provenance says how the image was built. No known secret is in it.
 func (r *runner) provenance(rt *step.Runtime, what plan, from source, told *making) provenance.Predicate {
-	run := r.Signing.Run(rt, "clone-build-push")
+	run := r.Records.Run(rt, "clone-build-push")
 	// Both were read by Validate.
 	args, _ := pairs(r.BuildArgs)
 	labels, _ := pairs(r.Labels)
@@ -143,7 +143,7 @@ func (r *runner) provenance(rt *step.Runtime, what plan, from source, told *maki
 				BuildArgs: args, Target: r.BuildTarget, Platforms: r.platforms(), Labels: labels,
 				Reproducible: r.Reproducible, Secrets: slices.Sorted(maps.Keys(r.BuildSecrets)),
 			},
-			InternalParameters:   provenance.Internal{BuildKey: what.Key},
+			InternalParameters:   provenance.Internal{BuildKey: what.Key, Person: run.Person},
 			ResolvedDependencies: dependencies,
 		},
 		RunDetails: provenance.RunDetails{
@@ -196,7 +196,7 @@ func (r *runner) list(
 	}
 	image := sbom.Image{
 		Name: target.String(), Tag: what.Image.Version, Digest: digest, Platform: of.platform, Labels: labels,
-		Programs: programs, Skipped: skipped, Created: told.Finished, Tool: r.Signing.Run(rt, "clone-build-push").Tool,
+		Programs: programs, Skipped: skipped, Created: told.Finished, Tool: r.Records.Run(rt, "clone-build-push").Tool,
 	}
 	for _, one := range told.Images {
 		image.Sources = append(image.Sources, sbom.Source{

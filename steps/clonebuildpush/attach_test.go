@@ -11,8 +11,6 @@ import (
 	"encoding/pem"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -27,7 +25,8 @@ import (
 	"dockline/pkg/sbom"
 )
 
-func keyFile(t *testing.T) string {
+// keyPair is a key that signs, and its public half.
+func keyPair(t *testing.T) (private, public string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -37,11 +36,11 @@ func keyFile(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "record.key")
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text}), 0o600); err != nil {
+	half, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
 		t.Fatal(err)
 	}
-	return path
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text})), string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: half}))
 }
 
 // said is an in-toto statement as a reader finds it.
@@ -129,9 +128,10 @@ func TestProvenance(t *testing.T) {
 	hash := s.commitFiles(map[string]string{
 		"hello_v1.0/page": "one", "hello_v1.0/Dockerfile": "FROM " + s.registry + "/deepsky/base:1\nCOPY page /page\n",
 	})
+	key, _ := keyPair(t)
 	const pipeline = "https://gitlab.example.com/deepsky/hello/-/pipelines/42"
 	s.mustRun("PROVENANCE", "true", "BUILD_ARGS", "A=1,TOKEN="+gitPassword, "LABELS", "team=blue", "BUILD_SECRET_NPM", "s3cr3t-npm",
-		"CI_PIPELINE_URL", pipeline, "REUSE", reuseUnchanged, "RECORD_KEY_FILE", keyFile(t))
+		"CI_PIPELINE_URL", pipeline, "REUSE", reuseUnchanged, "RECORD_KEY", key, "PERSON", "jdoe")
 	digest := s.digest("1.0")
 	all := s.attached(digest)
 	got, ok := all[provenance.Type]
@@ -172,8 +172,8 @@ func TestProvenance(t *testing.T) {
 		details.Metadata.StartedOn.IsZero() || details.Metadata.FinishedOn.Before(details.Metadata.StartedOn) {
 		t.Errorf("run is %+v", details)
 	}
-	if keyTag(predicate.BuildDefinition.InternalParameters.BuildKey) != s.keyTags()[0] {
-		t.Errorf("key is %q", predicate.BuildDefinition.InternalParameters.BuildKey)
+	if told := predicate.BuildDefinition.InternalParameters; keyTag(told.BuildKey) != s.keyTags()[0] || told.Person != "jdoe" {
+		t.Errorf("internal parameters are %+v", told)
 	}
 	// A run that reuses the image has not built it, and says nothing of how.
 	s.mustRun("PROVENANCE", "true", "BUILD_ARGS", "A=1,TOKEN="+gitPassword, "LABELS", "team=blue", "BUILD_SECRET_NPM", "s3cr3t-npm",
@@ -220,12 +220,13 @@ func TestPhasesAttach(t *testing.T) {
 	t.Parallel()
 	p := newPod(t)
 	p.env["PROVENANCE"], p.env["SBOM"], p.env["PLATFORMS"] = "true", "true", "linux/amd64,linux/arm/v7"
+	key, _ := keyPair(t)
 	p.commit("one")
 	p.mustDo(phaseClone, phaseBuild)
-	if status, output := p.phase(phaseBuild, "RECORD_KEY_FILE", keyFile(t)); status != 2 || !strings.Contains(lastLineOf(output), "RECORD_KEY is set, and PHASE=build has no use") {
+	if status, output := p.phase(phaseBuild, "RECORD_KEY", key); status != 2 || !strings.Contains(lastLineOf(output), "RECORD_KEY is set, and PHASE=build has no use") {
 		t.Errorf("exit status %d:\n%s", status, output)
 	}
-	if status, output := p.phase(phasePush, "RECORD_KEY_FILE", keyFile(t)); status != 0 {
+	if status, output := p.phase(phasePush, "RECORD_KEY", key); status != 0 {
 		t.Fatalf("exit status %d:\n%s", status, output)
 	}
 	index, err := remote.Index(p.reference("hello", "1.0"), account)

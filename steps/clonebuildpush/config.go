@@ -99,8 +99,8 @@ type Config struct {
 	Provenance bool `env:"PROVENANCE"`
 	// Attach a list to the image of what is known to be in it (SBOM in SPDX form), signed when RECORD_KEY is set.
 	SBOM bool `env:"SBOM"`
-	// Signing is for what is attached.
-	Signing recording.Signing `env:""`
+	// Records are for what is attached: the key that signs it, and those that REUSE believes.
+	Records recording.Records `env:""`
 
 	// Build although the container is privileged or holds a container engine's socket, so that a Dockerfile's RUN
 	// can reach every credential, and the machine.
@@ -181,7 +181,7 @@ func (c *Config) Validate() error {
 	}
 	problems = append(problems, c.validatePlatforms()...)
 	problems = append(problems, c.validateReuse()...)
-	problems = append(problems, c.Signing.Validate())
+	problems = append(problems, c.Records.Validate())
 	return errors.Join(problems...)
 }
 

@@ -43,7 +43,7 @@ func (c *Config) validateIndex() error {
 	for variable, set := range map[string]bool{
 		"CHECKOUT_DIR": c.CheckoutDir != "", "IMAGE_DIR": c.ImageDir != "", "GIT_PASSWORD": c.GitPassword != "",
 		"GIT_SSH_KEY": c.GitSSHKey != "", "BUILD_SECRET_…": len(c.BuildSecrets) > 0, "PLATFORM": c.Platform != "",
-		"PLATFORMS": len(c.Platforms) > 0, "PROVENANCE": c.Provenance, "SBOM": c.SBOM, "RECORD_KEY": c.Signing.Key != "",
+		"PLATFORMS": len(c.Platforms) > 0, "PROVENANCE": c.Provenance, "SBOM": c.SBOM, "RECORD_KEY": c.Records.Key != "",
 	} {
 		if set {
 			problem("%s is set, and PHASE=index has no use for it", variable)

@@ -13,6 +13,8 @@ import (
 	"dockline/pkg/buildcontext"
 	"dockline/pkg/dockerfile"
 	"dockline/pkg/fault"
+	"dockline/pkg/provenance"
+	"dockline/pkg/record"
 	"dockline/pkg/registry"
 	"dockline/pkg/step"
 )
@@ -61,8 +63,17 @@ func (c *Config) validateReuse() []error {
 		return []error{step.Problem("REUSE and KEEP_GIT_DIR are both set: .git is another with every commit, so that nothing is ever unchanged")}
 	case c.Phase == phaseIndex:
 		return []error{step.Problem("REUSE is set, and PHASE=index builds nothing")}
+	case c.Phase != phaseClone && c.believesSome() && !c.Provenance:
+		return []error{step.Problem("PROVENANCE is missing: RECORD_PUBLIC_KEY is set, so that REUSE takes no image without it")}
+	case c.does(phasePush) && c.believesSome() && c.Records.Key == "":
+		return []error{step.Problem("RECORD_KEY is missing: RECORD_PUBLIC_KEY is set, so that REUSE takes no image whose provenance is not signed")}
 	}
 	return nil
+}
+
+// believesSome tells whether an image is reused only when its provenance is signed by a key that is known.
+func (c *Config) believesSome() bool {
+	return c.Records.PublicKey != "" || c.Records.PublicKeyFile != ""
 }
 
 // key is 64 hexadecimal digits that no other ingredients have.
@@ -180,7 +191,34 @@ func (r *runner) findUnchanged(
 			Msg("REUSE: somebody else wrote this tag: the image does not say that it was built from the same, and is not taken")
 		return nil, nil
 	}
+	if r.believesSome() {
+		vouched, err := r.vouched(ctx, target, manifest, key)
+		if err != nil {
+			return nil, err
+		}
+		if !vouched {
+			rt.Log.Warn().Str("tag", keyTag(key)).Str("digest", manifest.Digest.String()).
+				Msg("REUSE: no key of RECORD_PUBLIC_KEY has signed that this image was built from the same: it is not taken")
+			return nil, nil
+		}
+	}
 	return &found{manifest, reusedUnchanged, facts.Revision()}, nil
+}
+
+// vouched tells whether provenance that a known key signed says that the image was built from the same.
+func (r *runner) vouched(ctx context.Context, target *registry.Repository, image registry.Manifest, key string) (bool, error) {
+	signed, err := record.Attested(ctx, target, image.Digest, provenance.Type, r.Records.Known())
+	if err != nil {
+		return false, fmt.Errorf("reading the provenance of %q: %w", target.Reference(image.Digest.String()), err)
+	}
+	for _, one := range signed {
+		var said provenance.Predicate
+		if json.Unmarshal(one, &said) == nil && said.BuildDefinition.BuildType == provenance.BuildType &&
+			said.BuildDefinition.InternalParameters.BuildKey == key {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // checkRevision makes sure that the image under a commit's tag says that it was built from that commit, or from the very

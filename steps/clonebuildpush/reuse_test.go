@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
@@ -261,6 +263,90 @@ func TestAReusedImageIsThatOfItsCommit(t *testing.T) {
 	}
 }
 
+// TestOnlyWhatAKnownKeySignedIsReused: who may push can push an image that says anything of itself.
+func TestOnlyWhatAKnownKeySignedIsReused(t *testing.T) {
+	t.Parallel()
+	key, public := keyPair(t)
+	other, otherPublic := keyPair(t)
+	s := newStage(t)
+	s.env["REUSE"], s.env["PROVENANCE"] = reuseUnchanged, "true"
+	s.env["RECORD_KEY"], s.env["RECORD_PUBLIC_KEY"] = key, public
+	s.commit("one")
+	for _, row := range []struct {
+		description string
+		changes     []string
+		builds      int // in all
+	}{
+		{"somebody pushes an image of this key without a signature", []string{"RECORD_KEY", "", "RECORD_PUBLIC_KEY", ""}, 1},
+		{"it is not taken", nil, 2},
+		{"what we have signed is", nil, 2},
+		{"it is not taken by who trusts another", []string{"RECORD_PUBLIC_KEY", otherPublic, "RECORD_KEY", other}, 3},
+		{"and what that signed not by us", nil, 4},
+	} {
+		status, output := s.run(row.changes...)
+		if status != 0 || len(s.builder.requests) != row.builds || len(s.keyTags()) != 1 {
+			t.Fatalf("%s: exit status %d, %d builds, want %d; keys %v:\n%s", row.description, status, len(s.builder.requests), row.builds, s.keyTags(), output)
+		}
+	}
+	// Provenance that we have signed, of another image, attached to one of somebody else's.
+	signed := s.digest("1.0")
+	image, err := random.Image(64, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config = config.DeepCopy()
+	config.Config.Labels = map[string]string{labelKey: strings.TrimPrefix(s.keyTags()[0], "build-")}
+	if image, err = mutate.ConfigFile(image, config); err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(s.reference("hello", s.keyTags()[0]), image, account); err != nil {
+		t.Fatal(err)
+	}
+	s.reattach(signed, image)
+	if status, output := s.run(); status != 0 || len(s.builder.requests) != 5 || !strings.Contains(output, "no key of RECORD_PUBLIC_KEY has signed") {
+		t.Errorf("exit status %d, %d builds:\n%s", status, len(s.builder.requests), output)
+	}
+}
+
+// reattach attaches what one image has to another one.
+func (s *stage) reattach(from string, to v1.Image) {
+	s.t.Helper()
+	repository := s.reference("hello", "1.0").Context()
+	index, err := remote.Referrers(repository.Digest(from), account)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	list, err := index.IndexManifest()
+	if err != nil || len(list.Manifests) == 0 {
+		s.t.Fatalf("nothing is attached (%v)", err)
+	}
+	for _, one := range list.Manifests {
+		artifact, err := remote.Image(repository.Digest(one.Digest.String()), account)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		subject, err := partial.Descriptor(to)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		moved, ok := mutate.Subject(artifact, *subject).(v1.Image)
+		if !ok {
+			s.t.Fatal("no image")
+		}
+		digest, err := moved.Digest()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if err := remote.Write(repository.Digest(digest.String()), moved, account); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
 func TestReuseAndOverwrite(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -356,6 +442,7 @@ func TestPhasesReuseWhatIsUnchanged(t *testing.T) {
 func TestConfigurationOfReuse(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
+	_, public := keyPair(t)
 	for text, changes := range map[string][]string{
 		`REUSE: "always" is not unchanged`:        {"REUSE", "always"},
 		"REUSE and KEEP_GIT_DIR are both set":     {"REUSE", "unchanged", "KEEP_GIT_DIR", "true"},
@@ -363,6 +450,8 @@ func TestConfigurationOfReuse(t *testing.T) {
 		"PLATFORM and PLATFORMS are both set":     {"PLATFORM", "linux/amd64", "PLATFORMS", "linux/amd64"},
 		`PLATFORMS names "linux/arm64" twice`:     {"PLATFORMS", "linux/arm64,linux/arm64/v8"},
 		"PLATFORM_IMAGES is set, and PHASE=index": {"PLATFORM_IMAGES", "deepsky/hello:1.0"},
+		"PROVENANCE is missing":                   {"REUSE", "unchanged", "RECORD_PUBLIC_KEY", public},
+		"RECORD_KEY is missing: RECORD_PUBLIC":    {"REUSE", "unchanged", "RECORD_PUBLIC_KEY", public, "PROVENANCE", "true"},
 		"RECORD_KEY_PASSWORD is set":              {"RECORD_KEY_PASSWORD", "s3cr3t-of-the-key"},
 	} {
 		if status, output := s.run(changes...); status != 2 || !strings.Contains(lastLineOf(output), text) {

@@ -74,7 +74,7 @@ func (c *Config) validatePhase() error {
 	stray("REGISTRY_PASSWORD", c.Password != "", phaseBuild, phasePush)
 	stray("REGISTRY_KEY", c.Key != "", phaseBuild, phasePush)
 	stray("REGISTRY_AUTH_FILE", c.AuthFile != "", phaseBuild, phasePush)
-	stray("RECORD_KEY", c.Signing.Key != "", phasePush)
+	stray("RECORD_KEY", c.Records.Key != "", phasePush)
 	for _, name := range slices.Sorted(maps.Keys(c.BuildSecrets)) {
 		stray("BUILD_SECRET_"+name, true, phaseBuild)
 	}

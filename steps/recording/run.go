@@ -18,15 +18,9 @@ type Run struct {
 
 // Run describes this run of a program, as of now.
 func (r *Records) Run(rt *step.Runtime, program string) Run {
-	run := r.Signing.Run(rt, program)
-	run.Person = rt.Masked(r.Person)
-	return run
-}
-
-// Run describes this run of a program, as of now, but for who started it.
-func (s *Signing) Run(rt *step.Runtime, program string) Run {
 	return Run{
-		Pipeline: rt.Masked(withoutAccount(s.PipelineURL)),
+		Person:   rt.Masked(r.Person),
+		Pipeline: rt.Masked(withoutAccount(r.PipelineURL)),
 		Time:     time.Now().UTC().Truncate(time.Second),
 		Tool:     "dockline " + program + " " + step.Version(),
 	}
