@@ -79,6 +79,9 @@ func (r *runner) runBuild(ctx context.Context, rt *step.Runtime) (outcome step.O
 		return step.Outcome{}, err
 	}
 	defer folder.Close()
+	if err := removeAll(folder, sealedName); err != nil { // whatever keeps this run from leaving another one
+		return step.Outcome{}, err
+	}
 	what, err := newPlan(&r.Config, from, time.Now())
 	if err != nil {
 		return step.Outcome{}, err
@@ -109,7 +112,7 @@ func (r *runner) runBuild(ctx context.Context, rt *step.Runtime) (outcome step.O
 			err = errors.Join(err, key.putBack())
 		}
 	}()
-	if err := errors.Join(removeAll(folder, sealedName), removeLayouts(folder)); err != nil {
+	if err := removeLayouts(folder); err != nil {
 		return step.Outcome{}, err
 	}
 	result := handedImage{Image: what.Image.String(), Reuse: r.Reuse, Key: what.Key}
