@@ -5,12 +5,15 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dockline/e2e/bench/line"
 )
 
 // row is one workload: the images to copy, and what the target holds before.
 type row struct {
 	name, title string
 	oneWay      time.Duration // of the line before each registry; 0 is none
+	open        bool          // the line's connections have no window
 	guarded     bool          // TLS, and tokens
 	copied      images
 	held        images // in the target; nil is nothing
@@ -61,6 +64,10 @@ var rows = []row{
 		tools: everyone, goals: []goal{{"promote", 0.6, all}},
 	},
 	{
+		name: "big-open", title: "the same, over a line whose connections have no window", oneWay: halfway, open: true,
+		copied: image(1, 8, 40e6), tools: everyone,
+	},
+	{
 		name: "new-layer", title: "one new layer on 60, 50 ms round trip", oneWay: halfway, copied: grown, held: before,
 		tools: append([]tool{{name: "promote, RECORD=false", program: "promote", env: []string{"RECORD=false"}}}, everyone...),
 		goals: []goal{{"promote", 0.45, all}, {"promote, RECORD=false", 0.38, all}},
@@ -84,6 +91,13 @@ var rows = []row{
 		name: "tokens", title: "60 layers of 60 KB, 50 ms round trip, TLS and token authentication", oneWay: halfway, guarded: true,
 		copied: image(1, 60, 60e3), tools: []tool{one, rivals[1], rivals[3]}, // crane and oras refuse a token service on loopback
 	},
+}
+
+func (r row) window() int {
+	if r.open {
+		return line.Open
+	}
+	return line.Window
 }
 
 // choose returns the rows of these names, all when there is none.

@@ -139,9 +139,9 @@ func TestBackupTemplate(t *testing.T) {
 		version, want  string
 		wrong, expands bool
 	}{
-		{"default", image.DefaultBackup, "1.1", "1.1-replaced-4ddcfe33", false, true},
+		{"default", "{version}-replaced-{digest8}", "1.1", "1.1-replaced-4ddcfe33", false, true},
 		{"own words", "old-{digest8}-of-{version}", "1.1", "old-4ddcfe33-of-1.1", false, true},
-		{"long version is cut", image.DefaultBackup, strings.Repeat("9", 128), strings.Repeat("9", 110) + "-replaced-4ddcfe33", false, true},
+		{"long version is cut", "{version}-replaced-{digest8}", strings.Repeat("9", 128), strings.Repeat("9", 110) + "-replaced-4ddcfe33", false, true},
 		{"no digest: the second backup would move the first", "{version}-old", "1.1", "1.1-old", true, true},
 		{"not a tag", "{version}/{digest8}", "1.1", "", true, false},
 		{"unknown placeholder", "{date}-{digest8}", "1.1", "", true, false},

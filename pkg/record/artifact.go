@@ -128,12 +128,6 @@ func (a *Artifact) add(mediaType types.MediaType, bytes []byte) v1.Descriptor {
 	return descriptor
 }
 
-// Root returns the manifest, which is to be written after the image that it refers to, and after Blobs.
-func (a *Artifact) Root() registry.Manifest { return a.manifest }
-
-// Blobs returns what the manifest refers to: the empty configuration, which most registries have already, and the layer.
-func (a *Artifact) Blobs() []v1.Descriptor { return a.order }
-
 // Manifest implements registry.Source.
 func (a *Artifact) Manifest(_ context.Context, digest v1.Hash) (registry.Manifest, error) {
 	if digest != a.manifest.Digest {

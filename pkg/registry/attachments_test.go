@@ -74,11 +74,7 @@ func (a *attaching) attach(subject registry.Manifest, name string) registry.Mani
 // attachTo attaches manifests whose subject it is.
 func attachTo(t testing.TB, in *registry.Repository, subject registry.Manifest, manifests ...registry.Manifest) {
 	t.Helper()
-	confirm, err := in.AttachReferrers(t.Context(), subject.Digest, manifests)
-	if err == nil {
-		err = confirm(t.Context())
-	}
-	if err != nil {
+	if err := in.PutReferrers(t.Context(), subject.Digest, manifests); err != nil {
 		t.Fatal(err)
 	}
 }

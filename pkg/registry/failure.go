@@ -49,8 +49,8 @@ func (e *StatusError) Error() string {
 	return text + " (" + strings.Join(detail, ": ") + ")"
 }
 
-// StatusOf returns the HTTP status of the answer that err is about, or 0 when there was none.
-func StatusOf(err error) int {
+// statusOf returns the HTTP status of the answer that err is about, or 0 when there was none.
+func statusOf(err error) int {
 	if status, ok := errors.AsType[*StatusError](err); ok {
 		return status.Status
 	}

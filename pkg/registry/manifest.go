@@ -64,7 +64,7 @@ func (r *Repository) Manifest(ctx context.Context, digest v1.Hash) (Manifest, er
 }
 
 // Put writes the manifest under a tag, or under its own digest when tag is "". What it refers to must be there.
-// An answer that refuses is an error of which [StatusOf] tells the status.
+// An answer that refuses is a [StatusError].
 func (r *Repository) Put(ctx context.Context, manifest Manifest, tag string) error {
 	at := tag
 	if at == "" {

@@ -31,7 +31,7 @@ type Repository interface {
 
 // Policy says whose signature is wanted: Key or Keyless, one of them.
 type Policy struct {
-	Key     []byte // a public key, PEM: ECDSA, RSA of 2048 bits or more, Ed25519
+	Key     []byte // public keys, PEM, one after the other: ECDSA, RSA of 2048 bits or more, Ed25519; one must have signed
 	Keyless *Keyless
 }
 
@@ -59,7 +59,7 @@ func New(policy Policy) (*Verifier, error) {
 	case len(policy.Key) > 0 && policy.Keyless != nil:
 		err = errors.New("a key and an identity are both given, one of them is wanted")
 	case len(policy.Key) > 0:
-		by, err = newKey(policy.Key)
+		by, err = newKeys(policy.Key)
 	case policy.Keyless != nil:
 		by, err = newAuthority(*policy.Keyless)
 	default:
