@@ -39,6 +39,7 @@ var withoutParameter = map[string]string{
 	"PHASE":                      "the Task's steps say it themselves",
 	"CHECKOUT_DIR":               "likewise: a volume of the Task",
 	"IMAGE_DIR":                  "likewise",
+	"PLATFORM_IMAGES":            "PHASE=index is no part of a build",
 	"IMAGES_FILE":                "images holds them",
 	"PLAN_FILE":                  "it would be gone with the container",
 	"RECORD_PUBLIC_KEY_FILE":     "record-public-key holds them",
@@ -259,7 +260,7 @@ func TestTheBuildStepsAreApart(t *testing.T) {
 	want := []seen{
 		{"clone", "clone", "git git-ssh", "/kaniko/checkout:rw /kaniko/image:rw /tmp:rw"},
 		{"build", "build", "registry-pull build-secrets", "/kaniko/checkout:ro /kaniko/image:rw"},
-		{"push", "push", "registry-push", "/kaniko/checkout:ro /kaniko/image:ro"},
+		{"push", "push", "registry-push build-record", "/kaniko/checkout:ro /kaniko/image:ro"},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(seen{})); diff != "" {
 		t.Error(diff)

@@ -33,6 +33,8 @@ type Options struct {
 	Platform string
 	// Secrets are the names of the build secrets that are given.
 	Secrets []string
+	// NoRun says that this machine runs no program of the platform: a RUN is refused.
+	NoRun bool
 	// KanikoDir is where Kaniko lives. The default is "/kaniko".
 	KanikoDir string
 }
@@ -46,6 +48,10 @@ type Plan struct {
 	Images []string
 	// Where tells where each of Images is named first: "Dockerfile:1: FROM alpine:3".
 	Where map[string]string
+	// Base is the one of Images that the target's stage goes back to. It is "" for scratch.
+	Base string
+	// Remotes are what is added from elsewhere without a checksum, and may be another tomorrow: "Dockerfile:3: ADD …".
+	Remotes []string
 	// Warnings are what is built well enough, but not quite as the Dockerfile says: "Dockerfile:3: …".
 	Warnings []string
 }
@@ -66,7 +72,7 @@ func Check(source []byte, o Options) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	used, err := file.used()
+	target, used, err := file.used()
 	if err != nil {
 		return Plan{}, err
 	}
@@ -87,6 +93,7 @@ func Check(source []byte, o Options) (Plan, error) {
 	}
 	plan.Source = rewritten
 	plan.Images, plan.Where = file.images(used)
+	plan.Base, plan.Remotes = file.finalBase(target), file.remotes(used)
 	return plan, nil
 }
 

@@ -32,6 +32,7 @@ var refusals = []struct {
 	{"required secret, named by its target", "FROM a\nRUN --mount=type=secret,target=/root/.npmrc,required=true true\n", Options{}, 2, "RUN --mount=type=secret,id=.npmrc,required"},
 	{"relative target", "FROM a\nRUN --mount=type=cache,target=cache true\n", Options{}, 2, "RUN --mount with a relative target"},
 	{"malformed mount", "FROM a\nRUN --mount=type=cache,target=/x,mode=rwx true\n", Options{}, 2, "RUN --mount: invalid value rwx for mode"},
+	{"a program of another platform", "FROM a\nRUN true\n", Options{Platform: "linux/s390x", NoRun: true}, 2, "RUN for another platform"},
 	{"network", "FROM a\nRUN --network=none make test\n", Options{}, 2, "RUN --network"},
 	{"security", "FROM a\nRUN --security=insecure true\n", Options{}, 2, "RUN --security"},
 	{"device", "FROM a\nRUN --device=vendor.com/gpu true\n", Options{}, 2, "RUN --device"},

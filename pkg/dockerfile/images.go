@@ -16,18 +16,18 @@ import (
 // scratch is the base that is no image.
 const scratch = "scratch"
 
-// used marks the stages that the target needs, by FROM, COPY --from and RUN --mount=from.
-func (f *file) used() ([]bool, error) {
-	target := len(f.stages) - 1
+// used marks the stages that the target needs, by FROM, COPY --from and RUN --mount=from, and tells which stage that is.
+func (f *file) used() (target int, marked []bool, err error) {
+	target = len(f.stages) - 1
 	if f.options.Target != "" {
 		target = f.stageNamed(f.options.Target, len(f.stages))
 		if target < 0 {
-			return nil, fault.New(fault.Configuration, "%s: it has no stage %q", f.options.Name, f.options.Target)
+			return 0, nil, fault.New(fault.Configuration, "%s: it has no stage %q", f.options.Name, f.options.Target)
 		}
 	}
-	used := make([]bool, len(f.stages))
-	f.mark(target, used)
-	return used, nil
+	marked = make([]bool, len(f.stages))
+	f.mark(target, marked)
+	return target, marked, nil
 }
 
 func (f *file) mark(index int, used []bool) {

@@ -31,6 +31,14 @@ type place struct {
 // the file of Kaniko's source that decides it.
 var rules = []rule{
 	{
+		feature: "RUN for another platform", match: func(c instructions.Command, at *place) (string, bool) {
+			_, ok := c.(*instructions.RunCommand)
+			return "", ok && at.file.options.NoRun
+		},
+		reason: "this machine runs no programs of that platform: build there, have the machine emulate it (binfmt_misc, with " +
+			"the flag F), or copy what is compiled elsewhere",
+	},
+	{
 		feature: "RUN --mount", match: malformedMount,
 		reason: "the mount is malformed",
 	},

@@ -82,6 +82,9 @@ type Build struct {
 	// there yet, and lies below Dir or on a mount. The default is one of its own that goes when the Image is closed.
 	Layout string
 
+	// Fresh deletes first what an earlier build of this process has left of its image in the root file system.
+	Fresh bool
+
 	// ReadOnly are folders that no RUN must be able to change, since somebody trusts what they hold after the build.
 	ReadOnly []string
 

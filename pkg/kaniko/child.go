@@ -83,17 +83,36 @@ func (w *watcher) run(told order) (digest string, err error) {
 	if err != nil {
 		return "", err
 	}
+	if told.Fresh {
+		if err := forget(); err != nil {
+			return "", err
+		}
+	}
 	image, err := executor.DoBuild(options)
 	if err != nil {
 		return "", err
 	}
 	w.at.leave()
+	if image, err = withPlatform(image, options.CustomPlatform); err != nil {
+		return "", err
+	}
 	if !told.Created.IsZero() {
 		if image, err = mutate.CreatedAt(image, v1.Time{Time: told.Created}); err != nil {
 			return "", err
 		}
 	}
 	return writeLayout(told.Layout, image)
+}
+
+// forget removes what Kaniko has kept of an earlier build: it unpacks an image that COPY --from names over what it has
+// unpacked under that name before, be it another platform's.
+func forget() error {
+	for _, dir := range []string{config.KanikoIntermediateStagesDir, config.KanikoInterStageDepsDir, config.KanikoLayersDir} {
+		if err := os.RemoveAll(filepath.Clean(dir)); err != nil {
+			return fmt.Errorf("removing what an earlier build left: %w", err)
+		}
+	}
+	return nil
 }
 
 func writeLayout(dir string, image v1.Image) (digest string, err error) {

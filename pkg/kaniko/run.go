@@ -31,6 +31,7 @@ type order struct {
 	Secrets        map[string][]byte
 	Created        time.Time
 	Reproducible   bool
+	Fresh          bool
 	Proxy          string   // the parent's address, with the password
 	Hosts          []string // the registries that are asked through it
 	Layout         string   // folder for the image
@@ -163,7 +164,7 @@ func staysInPlace(what, dir string, mounts []mount) error {
 func (b Build) order(work string, proxy *proxy) order {
 	told := order{
 		ContextDir: b.ContextDir, DockerfilePath: b.dockerfile(), BuildArgs: b.BuildArgs, Target: b.Target,
-		Platform: b.Platform, Secrets: b.Secrets, Created: b.Created, Reproducible: b.Reproducible,
+		Platform: b.Platform, Secrets: b.Secrets, Created: b.Created, Reproducible: b.Reproducible, Fresh: b.Fresh,
 		Proxy: proxy.url(), Hosts: proxy.hosts(), Layout: cmp.Or(b.Layout, filepath.Join(work, "image")),
 	}
 	for _, key := range slices.Sorted(maps.Keys(b.Labels)) {

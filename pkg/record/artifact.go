@@ -87,8 +87,6 @@ func (r Record) Artifact(subject registry.Manifest, key *Key) (*Artifact, error)
 
 // artifact makes it of what is in its layer.
 func (r Record) artifact(subject registry.Manifest, layerType types.MediaType, text []byte) (*Artifact, error) {
-	made := &Artifact{subject: subject.Digest, blobs: map[v1.Hash]content{}}
-	config, layer := made.add(emptyConfig, []byte("{}")), made.add(layerType, text)
 	annotations := map[string]string{
 		createdAnnotation:   whole(r.Time()).Format(time.RFC3339),
 		predicateAnnotation: r.Type(),
@@ -96,10 +94,19 @@ func (r Record) artifact(subject registry.Manifest, layerType types.MediaType, t
 	if r.Promotion != nil {
 		annotations[toAnnotation] = r.Promotion.To
 	}
+	return newArtifact(subject, artifactTypes[r.Type()], layerType, text, annotations)
+}
+
+// newArtifact makes a manifest with one layer that refers to the subject.
+func newArtifact(
+	subject registry.Manifest, artifactType string, layerType types.MediaType, text []byte, annotations map[string]string,
+) (*Artifact, error) {
+	made := &Artifact{subject: subject.Digest, blobs: map[v1.Hash]content{}}
+	config, layer := made.add(emptyConfig, []byte("{}")), made.add(layerType, text)
 	raw, err := json.Marshal(manifest{
 		SchemaVersion: 2,
 		MediaType:     types.OCIManifestSchema1,
-		ArtifactType:  artifactTypes[r.Type()],
+		ArtifactType:  artifactType,
 		Config:        config,
 		Layers:        []v1.Descriptor{layer},
 		Subject:       &v1.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: int64(len(subject.Raw))},

@@ -40,15 +40,23 @@ type Signed struct {
 
 // seal returns the statement in an envelope, signed.
 func seal(statement []byte, key *Key) ([]byte, error) {
+	sealed, err := sealed(statement, key)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(sealed)
+}
+
+func sealed(statement []byte, key *Key) (envelope, error) {
 	signed, err := key.sign(encoded(payloadType, statement))
 	if err != nil {
-		return nil, fault.New(fault.Unexpected, "signing the record: %w", err)
+		return envelope{}, fault.New(fault.Unexpected, "signing the record: %w", err)
 	}
-	return json.Marshal(envelope{
+	return envelope{
 		PayloadType: payloadType,
 		Payload:     base64.StdEncoding.EncodeToString(statement),
 		Signatures:  []signature{{KeyID: key.ID(), Sig: base64.StdEncoding.EncodeToString(signed)}},
-	})
+	}, nil
 }
 
 // Read reads a record as a registry holds it, an envelope or a bare statement, and finds out which of the keys signed it.

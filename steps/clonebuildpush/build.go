@@ -2,51 +2,81 @@ package clonebuildpush
 
 import (
 	"context"
+	"strings"
+	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-
-	"dockline/pkg/registry"
 	"dockline/pkg/step"
 )
 
 // built is an image that was built here.
 type built struct {
-	image    v1.Image
-	close    func()
-	warnings []string // of the Dockerfile
+	image             pushable
+	platforms         []platformImage // of an index; else the one
+	close             func()
+	started, finished time.Time
 }
 
-// build builds what was planned. Access is for base images. The image is left in the folder layout, or where it goes
-// with close when that is "".
+// build builds what is ready. The image is left in folders whose paths begin with layout, or where it goes with close
+// when that is "".
 //
 // When it returns, nothing on disk can be trusted any more but what is checked.
 func (r *runner) build(
-	ctx context.Context, rt *step.Runtime, access registry.Config, what plan, from source, layout string,
-) (built, error) {
-	request, warnings, err := r.prepare(rt, what, from)
-	if err != nil {
-		return built{}, err
-	}
-	if err := refusePointers(ctx, request); err != nil {
-		return built{}, err
-	}
-	access.Retrying = rt.Retrying(baseSide)
-	if request.Pull, err = newPuller(ctx, access, request.Images, request.Where); err != nil {
-		return built{}, err
-	}
-	if layout != "" {
-		request.Layout, request.ReadOnly = layout, []string{r.CheckoutDir}
-	}
+	ctx context.Context, rt *step.Runtime, what plan, ready *prepared, layout string,
+) (made built, err error) {
 	if err := r.builder.Ready(r.AllowPrivileged); err != nil {
 		return built{}, err
 	}
 	if err := hideCredentials(rt, r.root, r.SourceDir, r.AllowReadableCredentials); err != nil {
 		return built{}, err
 	}
-	defer rt.Section("build", "Building "+what.Image.String())()
-	image, closeImage, err := r.builder.Build(ctx, request)
-	if err != nil {
-		return built{}, err
+	var images closers
+	defer func() {
+		if err != nil {
+			images.close()
+		}
+	}()
+	made.started = time.Now()
+	for i, request := range ready.requests {
+		request.Fresh = i > 0
+		if layout != "" {
+			request.Layout, request.ReadOnly = layoutOf(layout, ready, i), []string{r.CheckoutDir}
+		}
+		title := "Building " + what.Image.String()
+		if ready.index {
+			title += " for " + request.Platform
+		}
+		end := rt.Section("build", title)
+		image, closeImage, err := r.builder.Build(ctx, request)
+		end()
+		if err != nil {
+			return built{}, err
+		}
+		images = append(images, closeImage)
+		made.platforms = append(made.platforms, platformImage{orOwnPlatform(request.Platform), image})
 	}
-	return built{image: image, close: closeImage, warnings: warnings}, nil
+	made.finished = time.Now()
+	made.image, made.close = made.platforms[0].Image, images.close
+	if ready.index {
+		if made.image, err = indexOf(made.platforms, annotations(ready.requests[0].Labels)); err != nil {
+			return built{}, err
+		}
+	}
+	return made, nil
+}
+
+// layoutOf is the folder for the image of one platform.
+func layoutOf(layout string, ready *prepared, number int) string {
+	if !ready.index {
+		return layout
+	}
+	return layout + "-" + strings.ReplaceAll(orOwnPlatform(ready.requests[number].Platform), "/", "-")
+}
+
+// closers release images.
+type closers []func()
+
+func (c closers) close() {
+	for _, one := range c {
+		one()
+	}
 }

@@ -5,18 +5,18 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/containerd/platforms"
-
 	"dockline/pkg/git"
 	"dockline/pkg/image"
 	"dockline/pkg/step"
+	"dockline/steps/recording"
 )
 
 // Config is the step's configuration.
 type Config struct {
 	// What to do: clone, build or push, for a pod that does each in a container of its own with only its own secret.
 	// Clone needs GIT_…; build needs no account, or one that may read REGISTRY, for base images there and to build
-	// nothing where the image of a Git tag's commit is there; push needs REGISTRY…. Unset means all three, in turn.
+	// nothing where the image of a Git tag's commit is there; push needs REGISTRY…. Unset means all three, in turn. Apart
+	// from them, index joins PLATFORM_IMAGES.
 	Phase string `env:"PHASE"`
 	// Folder in which PHASE=clone leaves the work tree and what is known of its commit. The containers of PHASE=build
 	// and PHASE=push mount it read-only.
@@ -34,6 +34,13 @@ type Config struct {
 	// Whether a version that the registry has already may be replaced. Unset means true when a branch is built, and
 	// false when a Git tag is.
 	Overwrite string `env:"OVERWRITE"`
+	// What is not built. With unchanged, an image of the registry that was built from the same is tagged instead: the same
+	// context, Dockerfile, arguments, settings and base images, whatever the commit. Unset means nothing, but for a Git
+	// tag whose commit has an image.
+	Reuse string `env:"REUSE"`
+	// Images of one platform each, which PHASE=index joins to IMAGE: CODE/NAME:VERSION@sha256:…, separated by commas or
+	// white space. They are in REGISTRY, and built from one commit.
+	PlatformImages string `env:"PLATFORM_IMAGES"`
 	// The registry that is pushed to; images for FROM come from it with the same credentials, where it is their host.
 	step.Registry `ci:"REGISTRY=CI_REGISTRY"`
 
@@ -85,6 +92,9 @@ type Config struct {
 	BuildTarget string `env:"BUILD_TARGET"`
 	// Platform of the image, such as linux/amd64. Unset means this machine's.
 	Platform string `env:"PLATFORM"`
+	// Platforms of an image that is for several kinds of machine, such as linux/amd64,linux/arm64. It is built for one after
+	// the other, and pushed as an index. A RUN is refused for a platform whose programs this machine does not run.
+	Platforms []string `env:"PLATFORMS"`
 	// Labels for the image, NAME=VALUE, separated by commas, or one a line where a value holds a comma. The labels
 	// org.opencontainers.image.revision, source, version, created and title are set without being asked for.
 	Labels string `env:"LABELS"`
@@ -95,6 +105,13 @@ type Config struct {
 	// Have the directory .git in the build context. Credentials are removed from it. It is for PHASE=clone and
 	// PHASE=build alike.
 	KeepGitDir bool `env:"KEEP_GIT_DIR"`
+
+	// Attach a statement to the image of how it was built (SLSA provenance), signed when RECORD_KEY is set.
+	Provenance bool `env:"PROVENANCE"`
+	// Attach a list to the image of what is known to be in it (SBOM in SPDX form), signed when RECORD_KEY is set.
+	SBOM bool `env:"SBOM"`
+	// Records are for what is attached: the key that signs it, and those that REUSE believes.
+	Records recording.Records `env:""`
 
 	// Build although the container is privileged or holds a container engine's socket, so that a Dockerfile's RUN
 	// can reach every credential, and the machine.
@@ -169,10 +186,14 @@ func (c *Config) Validate() error {
 	if _, set := labels[labelRevision]; set {
 		problem("LABELS: %s is the commit that is built, and cannot be set", labelRevision)
 	}
-	if c.Platform != "" {
-		_, err := platforms.Parse(c.Platform)
-		check("PLATFORM", err)
+	for _, label := range []string{labelKey, labelSources} {
+		if _, set := labels[label]; set {
+			problem("LABELS: %s is what REUSE goes by, and cannot be set", label)
+		}
 	}
+	problems = append(problems, c.validatePlatforms()...)
+	problems = append(problems, c.validateReuse()...)
+	problems = append(problems, c.Records.Validate())
 	return errors.Join(problems...)
 }
 

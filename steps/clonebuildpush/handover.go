@@ -22,7 +22,7 @@ import (
 const (
 	sourceName   = "source"        // in CHECKOUT_DIR: the work tree
 	checkoutName = "checkout.json" // in CHECKOUT_DIR: a checkout
-	layoutName   = "image"         // in IMAGE_DIR: the image, an OCI layout
+	layoutName   = "image"         // in IMAGE_DIR: the image, an OCI layout; of several, image-OS-ARCH
 	sealedName   = "image.json"    // in IMAGE_DIR: a handedImage, sealed
 	sealName     = "seal.key"      // in IMAGE_DIR: the seal's key, while no RUN is alive
 )
@@ -44,11 +44,23 @@ type checkout struct {
 
 // handedImage is what PHASE=build tells PHASE=push.
 type handedImage struct {
-	Image    string            `json:"image"`  // with its version
-	Digest   string            `json:"digest"` // of the image, built or found
-	Built    bool              `json:"built"`  // false when the registry had the image of this very commit
+	Image    string            `json:"image"`              // with its version
+	Digest   string            `json:"digest"`             // of the image, built or found
+	Built    bool              `json:"built"`              // false when the registry had the image already
+	Reuse    string            `json:"reuse,omitempty"`    // the setting
+	Reused   string            `json:"reused,omitempty"`   // why it need not be built
+	Key      string            `json:"key,omitempty"`      // of all that it is built from
+	Children []handedChild     `json:"children,omitempty"` // of an index
+	Made     *making           `json:"made,omitempty"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	Warnings []string          `json:"warnings,omitempty"`
+}
+
+// handedChild is the image of one platform.
+type handedChild struct {
+	Platform string `json:"platform"`
+	Digest   string `json:"digest"`
+	Layout   string `json:"layout"` // its folder in IMAGE_DIR
 }
 
 // writeCheckout hands on what was cloned.

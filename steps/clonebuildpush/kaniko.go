@@ -36,6 +36,9 @@ type kanikoBuilder struct{}
 // Ready implements builder.
 func (kanikoBuilder) Ready(allowPrivileged bool) error { return kaniko.Ready(allowPrivileged) }
 
+// Runs implements builder.
+func (kanikoBuilder) Runs(platform string) (bool, error) { return kaniko.Runs(platform) }
+
 // standard switches on what Kaniko v1.27.5 leaves off for the sake of its old users, and every other builder does:
 // files are copied as root's whatever the USER, an ARG goes before an ENV that stands above it, a base image's
 // annotations are not the image's own, and hard links stay links.
@@ -66,7 +69,7 @@ func (kanikoBuilder) Build(ctx context.Context, what request) (v1.Image, func(),
 		ContextDir: what.ContextDir, Dockerfile: path, BuildArgs: args, Target: what.Target, Platform: what.Platform,
 		Labels: what.Labels, Reproducible: what.Reproducible, Created: what.Created, Secrets: what.Secrets,
 		Images: what.Images, Environ: standard, Puller: what.Pull, AllowPrivileged: what.AllowPrivileged,
-		Layout: what.Layout, ReadOnly: what.ReadOnly,
+		Layout: what.Layout, ReadOnly: what.ReadOnly, Fresh: what.Fresh,
 		Log: func(line kaniko.Line) { tell(what.Runtime, line) },
 	}.Run(ctx)
 	if err != nil {

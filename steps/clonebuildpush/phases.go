@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -22,6 +25,8 @@ const (
 	phaseClone = "clone"
 	phaseBuild = "build"
 	phasePush  = "push"
+
+	phaseIndex = "index" // apart from them: see join.go
 )
 
 // runClone leaves the work tree and what is known of its commit in CHECKOUT_DIR, and the seal's key in IMAGE_DIR.
@@ -36,7 +41,7 @@ func (r *runner) runClone(ctx context.Context, rt *step.Runtime) (step.Outcome, 
 		return step.Outcome{}, err
 	}
 	defer images.Close()
-	err = errors.Join(removeAll(folder, checkoutName, sourceName), removeAll(images, sealName, sealedName, layoutName))
+	err = errors.Join(removeAll(folder, checkoutName, sourceName), removeAll(images, sealName, sealedName), removeLayouts(images))
 	if err != nil {
 		return step.Outcome{}, err
 	}
@@ -77,6 +82,9 @@ func (r *runner) runBuild(ctx context.Context, rt *step.Runtime) (outcome step.O
 		return step.Outcome{}, err
 	}
 	defer folder.Close()
+	if err := removeAll(folder, sealedName); err != nil { // whatever keeps this run from leaving another one
+		return step.Outcome{}, err
+	}
 	what, err := newPlan(&r.Config, from, time.Now())
 	if err != nil {
 		return step.Outcome{}, err
@@ -85,9 +93,17 @@ func (r *runner) runBuild(ctx context.Context, rt *step.Runtime) (outcome step.O
 	if err != nil {
 		return step.Outcome{}, err
 	}
-	existing, err := r.lookForExisting(ctx, rt, access, what, from)
+	prepare := sync.OnceValues(func() (*prepared, error) { return r.prepare(ctx, rt, access, what, from) })
+	existing, err := r.lookForExisting(ctx, rt, access, what, from, r.keyOf(prepare, &what))
 	if err != nil {
 		return step.Outcome{}, err
+	}
+	var ready *prepared
+	if existing == nil {
+		if ready, err = prepare(); err != nil {
+			return step.Outcome{}, err
+		}
+		what.Key = ready.key
 	}
 	key, err := takeSeal(folder, told.Seal)
 	if err != nil {
@@ -99,15 +115,16 @@ func (r *runner) runBuild(ctx context.Context, rt *step.Runtime) (outcome step.O
 			err = errors.Join(err, key.putBack())
 		}
 	}()
-	if err := removeAll(folder, sealedName, layoutName); err != nil {
+	if err := removeLayouts(folder); err != nil {
 		return step.Outcome{}, err
 	}
-	result := handedImage{Image: what.Image.String()}
+	result := handedImage{Image: what.Image.String(), Reuse: r.Reuse, Key: what.Key}
 	if existing != nil {
-		result.Digest = existing.Digest.String()
+		existing.tell(rt, what)
+		result.Digest, result.Reused = existing.Digest.String(), existing.why
 	} else {
 		building = true
-		err := r.buildInto(ctx, rt, access, what, from, &result)
+		err := r.buildInto(ctx, rt, what, ready, &result)
 		building = false
 		if err != nil {
 			return step.Outcome{}, err
@@ -115,16 +132,18 @@ func (r *runner) runBuild(ctx context.Context, rt *step.Runtime) (outcome step.O
 	}
 	rt.Log.Info().Str("digest", result.Digest).Bool("built", result.Built).Msg("the image is left to PHASE=push")
 	details := report{
-		Image: result.Image, Digest: result.Digest, Built: result.Built, Labels: result.Labels, Warnings: result.Warnings,
+		Image: result.Image, Digest: result.Digest, Built: result.Built, Reused: result.Reused, Key: result.Key,
+		Labels: result.Labels, Warnings: result.Warnings,
 	}
 	return step.Outcome{Report: details.of(from)}, key.write(result)
 }
 
 // buildInto builds, leaves the image in IMAGE_DIR, and tells of it.
 func (r *runner) buildInto(
-	ctx context.Context, rt *step.Runtime, access registry.Config, what plan, from source, told *handedImage,
+	ctx context.Context, rt *step.Runtime, what plan, ready *prepared, told *handedImage,
 ) error {
-	built, err := r.build(ctx, rt, access, what, from, filepath.Join(r.ImageDir, layoutName))
+	layout := filepath.Join(r.ImageDir, layoutName)
+	built, err := r.build(ctx, rt, what, ready, layout)
 	if err != nil {
 		return err
 	}
@@ -133,15 +152,29 @@ func (r *runner) buildInto(
 	if err != nil {
 		return fmt.Errorf("reading the image that was built: %w", err)
 	}
-	told.Digest, told.Built, told.Labels, told.Warnings = digest.String(), true, what.Labels, built.warnings
+	if ready.index {
+		for i, one := range built.platforms {
+			child, err := one.Digest()
+			if err != nil {
+				return fmt.Errorf("reading the image that was built: %w", err)
+			}
+			told.Children = append(told.Children, handedChild{
+				Platform: one.platform, Digest: child.String(), Layout: filepath.Base(layoutOf(layout, ready, i)),
+			})
+		}
+	}
+	if told.Made, err = made(ready, built); err != nil {
+		return err
+	}
+	told.Digest, told.Built, told.Labels, told.Warnings = digest.String(), true, ready.requests[0].Labels, ready.warnings
 	return nil
 }
 
 // lookForExisting is findExisting for a build that may read the registry or not. What it cannot find out costs a build,
 // and nothing else: PHASE=push asks again.
 func (r *runner) lookForExisting(
-	ctx context.Context, rt *step.Runtime, access registry.Config, what plan, from source,
-) (*registry.Manifest, error) {
+	ctx context.Context, rt *step.Runtime, access registry.Config, what plan, from source, key func() (string, error),
+) (*found, error) {
 	if r.Address == "" {
 		return nil, nil
 	}
@@ -150,7 +183,7 @@ func (r *runner) lookForExisting(
 		return nil, err
 	}
 	defer done()
-	existing, err := findExisting(ctx, target, what, from)
+	existing, err := r.findExisting(ctx, rt, target, what, from, key)
 	if err != nil && ctx.Err() == nil && fault.KindOf(err) != fault.Refused {
 		rt.Log.Warn().Err(err).Msg("whether the registry has the image already is left to PHASE=push")
 		return nil, nil
@@ -180,6 +213,9 @@ func (r *runner) runPush(ctx context.Context, rt *step.Runtime) (step.Outcome, e
 	if err != nil {
 		return step.Outcome{}, err
 	}
+	if (r.Reuse != "") != (result.Reuse != "") {
+		return step.Outcome{}, step.Problem("REUSE is %q here, and was %q for PHASE=build", r.Reuse, result.Reuse)
+	}
 	if result.Image != what.Image.String() {
 		return step.Outcome{}, step.Problem("IMAGE is %q here, and was %q for PHASE=build", what.Image, result.Image)
 	}
@@ -191,38 +227,94 @@ func (r *runner) runPush(ctx context.Context, rt *step.Runtime) (step.Outcome, e
 	if err := target.CheckPush(ctx); err != nil {
 		return step.Outcome{}, err
 	}
-	existing, err := findExisting(ctx, target, what, from)
+	what.Key = result.Key
+	var key func() (string, error)
+	if r.Reuse != "" {
+		key = func() (string, error) { return result.Key, nil }
+	}
+	existing, err := r.findExisting(ctx, rt, target, what, from, key)
 	if err != nil {
 		return step.Outcome{}, err
 	}
 	if existing != nil {
-		rt.Log.Info().Str("digest", existing.Digest.String()).Str("tag", what.CommitTag).
-			Msg("the image of this very commit is there: it is tagged, and no other is pushed")
-		return r.publish(ctx, rt, target, what, from, *existing, report{})
+		if existing.why == reusedCommit {
+			what.Key = "" // which is that of what was built beside it
+		}
+		existing.tell(rt, what)
+		return r.publish(ctx, rt, target, what, from, existing.Manifest, existing.report())
 	}
-	image, err := openHanded(folder, result)
+	handed, err := openHanded(folder, result, r.platforms()[0])
 	if err != nil {
 		return step.Outcome{}, err
 	}
-	defer image.Close()
-	manifest, err := push(ctx, rt, image, target)
+	defer handed.close()
+	manifest, err := push(ctx, rt, handed.image, target)
 	if err != nil {
+		return step.Outcome{}, err
+	}
+	if err := r.attach(ctx, rt, target, what, from, manifest, handed, result.Made); err != nil {
 		return step.Outcome{}, err
 	}
 	return r.publish(ctx, rt, target, what, from, manifest,
 		report{Built: true, Labels: result.Labels, Warnings: result.Warnings})
 }
 
-// openHanded opens the image that PHASE=build has left.
-func openHanded(folder *os.Root, result handedImage) (*kaniko.Image, error) {
+// openHanded opens the image that PHASE=build has left: an index, or the image of that platform.
+func openHanded(folder *os.Root, result handedImage, platform string) (opened built, err error) {
 	if !result.Built {
-		return nil, fault.WithHint(fault.At(side, fault.New(fault.NotFound,
-			"pushing: the image of this very commit was there when PHASE=build looked, as %s, and is gone", result.Digest)),
+		return built{}, fault.WithHint(fault.At(side, fault.New(fault.NotFound,
+			"pushing: the image was there when PHASE=build looked (%s), as %s, and is gone", result.Reused, result.Digest)),
 			"run the phases again")
 	}
-	digest, err := v1.NewHash(result.Digest)
-	if err != nil {
-		return nil, fmt.Errorf("reading the digest that PHASE=build has left: %w", err)
+	children := result.Children
+	if len(children) == 0 {
+		children = []handedChild{{Platform: platform, Digest: result.Digest, Layout: layoutName}}
 	}
-	return kaniko.OpenLayout(filepath.Join(folder.Name(), layoutName), digest)
+	var images closers
+	defer func() {
+		if err != nil {
+			images.close()
+		}
+	}()
+	for _, child := range children {
+		digest, err := v1.NewHash(child.Digest)
+		if err != nil {
+			return built{}, fmt.Errorf("reading the digest that PHASE=build has left: %w", err)
+		}
+		image, err := kaniko.OpenLayout(filepath.Join(folder.Name(), child.Layout), digest)
+		if err != nil {
+			return built{}, err
+		}
+		images = append(images, func() { _ = image.Close() })
+		opened.platforms = append(opened.platforms, platformImage{child.Platform, image})
+	}
+	opened.image, opened.close = opened.platforms[0].Image, images.close
+	if len(result.Children) == 0 {
+		return opened, nil
+	}
+	index, err := indexOf(opened.platforms, annotations(result.Labels))
+	if err != nil {
+		return built{}, err
+	}
+	if digest, err := index.Digest(); err != nil || digest.String() != result.Digest {
+		return built{}, fault.New(fault.Unexpected,
+			"making the index anew: it is %s, and was %s for PHASE=build: %w", digest, result.Digest, err)
+	}
+	opened.image = index
+	return opened, nil
+}
+
+// removeLayouts removes the images that an earlier run has left.
+func removeLayouts(folder *os.Root) error {
+	entries, err := fs.ReadDir(folder.FS(), ".")
+	if err != nil {
+		return fmt.Errorf("looking for what an earlier run left: %w", err)
+	}
+	names := []string{layoutName}
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), layoutName+"-") {
+			names = append(names, entry.Name())
+		}
+	}
+	return removeAll(folder, names...)
 }

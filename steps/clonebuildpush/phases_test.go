@@ -125,6 +125,10 @@ func TestAPhaseOutOfItsTurn(t *testing.T) {
 			p.builder.err = fault.New(fault.BuildFailed, "RUN failed")
 			p.phase(phaseBuild)
 		}, phasePush, nil, 4, "run PHASE=build before"},
+		{"a push after a build that was refused", func(p *pod) {
+			p.mustDo(phaseClone, phaseBuild)
+			p.phase(phaseBuild, "BUILD_TARGET", "nope")
+		}, phasePush, nil, 4, "run PHASE=build before"},
 		{"a build after one that failed", func(p *pod) {
 			p.mustDo(phaseClone)
 			p.builder.err = fault.New(fault.BuildFailed, "RUN failed")

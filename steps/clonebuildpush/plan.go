@@ -36,6 +36,7 @@ type source struct {
 type plan struct {
 	Image     image.Image // with its version
 	CommitTag string      // "" when the commit is not known
+	Key       string      // of all that it is built from; "" unless it may be reused
 	ExtraTags []string    // without those above
 	Overwrite bool        // the version may be replaced
 	Labels    map[string]string
@@ -43,7 +44,8 @@ type plan struct {
 }
 
 // newPlan decides the version: that of IMAGE, else the Git tag's, else the branch's with the commit. The label for the
-// version is set for a Git tag only, since a branch's image may become any version later.
+// version is set for a Git tag only, since a branch's image may become any version later; and never with REUSE, by which
+// that of a Git tag may, too.
 func newPlan(c *Config, from source, now time.Time) (plan, error) {
 	name, err := image.ParseName(c.Image)
 	if err != nil {
@@ -83,13 +85,21 @@ func newPlan(c *Config, from source, now time.Time) (plan, error) {
 		labelSource:   cmp.Or(from.Project, sourceLabel(c)),
 		labelCreated:  p.Created.Format(time.RFC3339),
 		labelTitle:    path.Base(name.Name),
-		labelVersion:  versionLabel(name, from),
+		labelVersion:  versionLabel(c, name, from),
 	} {
 		if _, own := p.Labels[label]; !own && value != "" {
 			p.Labels[label] = value
 		}
 	}
 	return p, nil
+}
+
+// KeyTag is the tag of the key; "" when there is none.
+func (p plan) KeyTag() string {
+	if p.Key == "" {
+		return ""
+	}
+	return keyTag(p.Key)
 }
 
 // sourceLabel is the project's address, without credentials; a path of this machine means nothing elsewhere.
@@ -100,8 +110,8 @@ func sourceLabel(c *Config) string {
 	return git.RedactURL(cmp.Or(c.ProjectURL, c.GitURL))
 }
 
-func versionLabel(name image.Image, from source) string {
-	if from.Tag == "" {
+func versionLabel(c *Config, name image.Image, from source) string {
+	if from.Tag == "" || c.Reuse != "" {
 		return ""
 	}
 	return name.Version

@@ -70,6 +70,25 @@ func (p *puller) Manifest(
 	return string(manifest.MediaType), manifest.Raw, nil
 }
 
+// digest returns what an image of the Dockerfile was resolved to.
+func (p *puller) digest(image string) (string, error) {
+	reference, err := name.ParseReference(image)
+	if err != nil {
+		return "", fault.New(fault.BuildFailed, "reading the base image %q: %w", image, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tags[reference.Context().Name()+":"+reference.Identifier()], nil
+}
+
+// served tells whether a manifest that was fetched names the blob.
+func (p *puller) served(digest v1.Hash) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, known := p.sizes[digest]
+	return known
+}
+
 // Blob implements kaniko.Puller. Only blobs of manifests that were fetched are known.
 func (p *puller) Blob(
 	ctx context.Context, repository name.Repository, digest v1.Hash,

@@ -1,6 +1,7 @@
 package clonebuildpush
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"dockline/pkg/dockerfile"
 	"dockline/pkg/fault"
+	"dockline/pkg/registry"
 	"dockline/pkg/step"
 )
 
@@ -30,6 +32,7 @@ type request struct {
 	Images       []string          // that may be pulled
 	Where        map[string]string // where each of them is named: "Dockerfile:1: FROM alpine:3"
 	Pull         *puller
+	Fresh        bool     // what an earlier build has left in the root file system is deleted first
 	Layout       string   // folder to leave the image in, "" for one that goes when the image is closed
 	ReadOnly     []string // folders that no RUN must be able to change
 
@@ -37,48 +40,128 @@ type request struct {
 	Runtime         *step.Runtime
 }
 
-// prepare reads the Dockerfile, and refuses what would not be built as it says.
-func (r *runner) prepare(rt *step.Runtime, what plan, from source) (request, []string, error) {
+// prepared is a build that only has to be done.
+type prepared struct {
+	requests []request // one for each platform
+	index    bool      // whether they are to be an index, be it of one
+	warnings []string  // of the Dockerfile
+	remotes  []string  // what is added from elsewhere, and may be another one tomorrow
+	images   []pulled  // by the build
+	key      string    // of all that it is built from; "" unless REUSE asks for it
+}
+
+// pulled is an image that a build pulls.
+type pulled struct {
+	Name   string `json:"name"`           // as the Dockerfile has it
+	Digest string `json:"digest"`         // of what that stands for, an index perhaps
+	Base   bool   `json:"base,omitempty"` // the image is built on it
+}
+
+// prepare reads the Dockerfile, refuses what would not be built as it says, and finds out what is to be pulled. Access
+// is for that.
+func (r *runner) prepare(
+	ctx context.Context, rt *step.Runtime, access registry.Config, what plan, from source,
+) (*prepared, error) {
+	ready := &prepared{index: len(r.Platforms) > 0}
+	platforms := []string{r.Platform}
+	if ready.index {
+		platforms = r.platforms()
+	}
+	var base string
+	var images []string
+	where := map[string]string{}
+	for _, platform := range platforms {
+		request, checked, err := r.request(rt, what, from, platform)
+		if err != nil {
+			return nil, err
+		}
+		ready.requests = append(ready.requests, request)
+		base, ready.remotes = checked.Base, checked.Remotes
+		images = append(images, checked.Images...)
+		maps.Copy(where, checked.Where)
+		ready.warnings = append(ready.warnings, checked.Warnings...)
+	}
+	slices.Sort(images)
+	images = slices.Compact(images)
+	slices.Sort(ready.warnings)
+	ready.warnings = slices.Compact(ready.warnings)
+	for _, warning := range ready.warnings {
+		rt.Log.Warn().Msg(warning)
+	}
+	if err := refusePointers(ctx, ready.requests[0]); err != nil { // the context is the same for all
+		return nil, err
+	}
+	access.Retrying = rt.Retrying(baseSide)
+	pull, err := newPuller(ctx, access, images, where)
+	if err != nil {
+		return nil, err
+	}
+	for i := range ready.requests {
+		ready.requests[i].Pull = pull
+	}
+	for _, name := range images {
+		digest, err := pull.digest(name)
+		if err != nil {
+			return nil, err
+		}
+		ready.images = append(ready.images, pulled{Name: name, Digest: digest, Base: name == base})
+	}
+	if r.Reuse != "" {
+		err = r.setKey(ctx, rt, ready, from)
+	}
+	return ready, err
+}
+
+// request is what a builder is asked for one platform.
+func (r *runner) request(rt *step.Runtime, what plan, from source, platform string) (request, dockerfile.Plan, error) {
 	contextDir, err := inside(from.Dir, r.ContextDir)
 	if err != nil {
-		return request{}, nil, err
+		return request{}, dockerfile.Plan{}, err
 	}
 	text, err := dockerfile.Read(contextDir, r.Dockerfile)
 	if err != nil {
-		return request{}, nil, err
+		return request{}, dockerfile.Plan{}, err
 	}
 	args, err := pairs(r.BuildArgs)
 	if err != nil {
-		return request{}, nil, step.Problem("BUILD_ARGS: %w", err)
+		return request{}, dockerfile.Plan{}, step.Problem("BUILD_ARGS: %w", err)
 	}
 	secrets := map[string][]byte{}
 	for name, value := range r.BuildSecrets {
 		secrets[name] = []byte(value.Reveal())
 	}
+	runs := true
+	if platform != "" {
+		if runs, err = r.builder.Runs(platform); err != nil {
+			return request{}, dockerfile.Plan{}, step.Problem("PLATFORM: %w", err)
+		}
+	}
 	checked, err := dockerfile.Check(text, dockerfile.Options{
-		Name: r.Dockerfile, ContextDir: contextDir, BuildArgs: args, Target: r.BuildTarget, Platform: r.Platform,
-		Secrets: slices.Collect(maps.Keys(secrets)), KanikoDir: rt.Getenv("KANIKO_DIR"),
+		Name: r.Dockerfile, ContextDir: contextDir, BuildArgs: args, Target: r.BuildTarget, Platform: platform,
+		Secrets: slices.Collect(maps.Keys(secrets)), NoRun: !runs, KanikoDir: rt.Getenv("KANIKO_DIR"),
 	})
 	if err != nil {
-		return request{}, nil, err
-	}
-	for _, warning := range checked.Warnings {
-		rt.Log.Warn().Msg(warning)
+		return request{}, dockerfile.Plan{}, err
 	}
 	ignore, err := readIgnore(contextDir, r.Dockerfile)
 	if err != nil {
-		return request{}, nil, err
+		return request{}, dockerfile.Plan{}, err
 	}
-	out := request{
-		ContextDir: contextDir, Dockerfile: checked.Source, Ignore: ignore, BuildArgs: args, Target: r.BuildTarget,
-		Platform: r.Platform, Labels: what.Labels, Created: what.Created, Reproducible: r.Reproducible,
-		Secrets: secrets, Images: checked.Images, Where: checked.Where, Name: filepath.Base(r.Dockerfile),
+	return request{
+		ContextDir: contextDir, Dockerfile: checked.Source, Ignore: ignore, Exclude: r.excluded(), BuildArgs: args,
+		Target: r.BuildTarget, Platform: platform, Labels: maps.Clone(what.Labels), Created: what.Created,
+		Reproducible: r.Reproducible, Secrets: secrets, Images: checked.Images, Where: checked.Where,
+		Name:            filepath.Base(r.Dockerfile),
 		AllowPrivileged: r.AllowPrivileged, Runtime: rt,
+	}, checked, nil
+}
+
+// excluded are the patterns that apply beside the context's own.
+func (r *runner) excluded() []string {
+	if r.KeepGitDir {
+		return nil
 	}
-	if !r.KeepGitDir {
-		out.Exclude = []string{"**/.git"}
-	}
-	return out, checked.Warnings, nil
+	return []string{"**/.git"}
 }
 
 // inside resolves a directory of the work tree, which must not lead out of it by a link.

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,7 +37,8 @@ type fakeBuilder struct {
 	requests []request
 	page     string // content of the context's page at the time of the build
 	err      error
-	refuse   bool // as outside of our image
+	refuse   bool     // as outside of our image
+	foreign  []string // platforms whose programs cannot be run
 }
 
 func (f *fakeBuilder) Ready(bool) error {
@@ -44,6 +46,10 @@ func (f *fakeBuilder) Ready(bool) error {
 		return fault.New(fault.Denied, "this is not our image")
 	}
 	return nil
+}
+
+func (f *fakeBuilder) Runs(platform string) (bool, error) {
+	return !slices.Contains(f.foreign, platform), nil
 }
 
 func (f *fakeBuilder) Build(_ context.Context, what request) (v1.Image, func(), error) {
@@ -57,7 +63,20 @@ func (f *fakeBuilder) Build(_ context.Context, what request) (v1.Image, func(), 
 	if err != nil {
 		return nil, nil, err
 	}
-	image, err = mutate.Config(image, v1.Config{Labels: what.Labels})
+	config, err := image.ConfigFile()
+	if err != nil {
+		return nil, nil, err
+	}
+	config = config.DeepCopy()
+	config.Config.Labels = what.Labels
+	if what.Platform != "" {
+		platform, err := v1.ParsePlatform(what.Platform)
+		if err != nil {
+			return nil, nil, err
+		}
+		config.OS, config.Architecture, config.Variant = platform.OS, platform.Architecture, platform.Variant
+	}
+	image, err = mutate.ConfigFile(image, config)
 	return image, func() {}, err
 }
 

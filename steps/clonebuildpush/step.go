@@ -5,6 +5,7 @@ package clonebuildpush
 import (
 	"context"
 	_ "embed"
+	"sync"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -13,6 +14,7 @@ import (
 	"dockline/pkg/image"
 	"dockline/pkg/registry"
 	"dockline/pkg/step"
+	"dockline/steps/recording"
 )
 
 //go:embed config.go
@@ -40,6 +42,8 @@ type runner struct {
 type builder interface {
 	// Ready says whether a build may take place here at all: in our image or sandbox, not in a privileged container.
 	Ready(allowPrivileged bool) error
+	// Runs says whether a RUN can be carried out for a platform.
+	Runs(platform string) (bool, error)
 	// Build builds. When it returns, no process of the build is left. The image is to be closed after the push.
 	Build(ctx context.Context, what request) (image v1.Image, closeImage func(), err error)
 }
@@ -51,6 +55,7 @@ func program(b builder, root string) step.Program {
 		Summary: "clones a Git revision, builds its Dockerfile and pushes the image to the testing registry",
 		Step:    &runner{builder: b, root: root},
 		Source:  configSource,
+		Shared:  []string{recording.Source},
 		Results: []string{resultURL, resultDigest, resultCommit, resultImage},
 	}
 }
@@ -63,8 +68,11 @@ type report struct {
 	Commit   string            `json:"commit,omitempty"`
 	Branch   string            `json:"branch,omitempty"`
 	Tag      string            `json:"tag,omitempty"`
-	Signer   string            `json:"signer,omitempty"` // whose signature GIT_VERIFY asked for
-	Built    bool              `json:"built"`            // false when the image of this very commit was there and was only tagged
+	Signer   string            `json:"signer,omitempty"`   // whose signature GIT_VERIFY asked for
+	Built    bool              `json:"built"`              // false when an image was there and was only tagged
+	Reused   string            `json:"reused,omitempty"`   // why it was: "commit", "unchanged" or "version"
+	BuiltOf  string            `json:"built_of,omitempty"` // the commit that a reused image says it was built from
+	Key      string            `json:"build_key,omitempty"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	Warnings []string          `json:"warnings,omitempty"` // of the Dockerfile
 }
@@ -84,6 +92,8 @@ func (r *runner) Run(ctx context.Context, rt *step.Runtime) (step.Outcome, error
 		return r.runBuild(ctx, rt)
 	case phasePush:
 		return r.runPush(ctx, rt)
+	case phaseIndex:
+		return r.runIndex(ctx, rt)
 	}
 	return r.runAll(ctx, rt)
 }
@@ -114,27 +124,53 @@ func (r *runner) runAll(ctx context.Context, rt *step.Runtime) (step.Outcome, er
 	if err != nil {
 		return step.Outcome{}, err
 	}
-	existing, err := findExisting(ctx, target, what, from)
+	prepare := sync.OnceValues(func() (*prepared, error) { return r.prepare(ctx, rt, access, what, from) })
+	existing, err := r.findExisting(ctx, rt, target, what, from, r.keyOf(prepare, &what))
 	if err != nil {
 		return step.Outcome{}, err
 	}
 	if existing != nil {
-		rt.Log.Info().Str("digest", existing.Digest.String()).Str("tag", what.CommitTag).
-			Msg("the image of this very commit is there: it is tagged, not built again")
-		return r.publish(ctx, rt, target, what, from, *existing, report{})
+		existing.tell(rt, what)
+		return r.publish(ctx, rt, target, what, from, existing.Manifest, existing.report())
+	}
+	ready, err := prepare()
+	if err != nil {
+		return step.Outcome{}, err
 	}
 	pinned.freeze()
-	built, err := r.build(ctx, rt, access, what, from, "")
+	built, err := r.build(ctx, rt, what, ready, "")
 	if err != nil {
 		return step.Outcome{}, err
 	}
 	defer built.close()
+	told, err := made(ready, built)
+	if err != nil {
+		return step.Outcome{}, err
+	}
 	manifest, err := push(ctx, rt, built.image, target)
 	if err != nil {
 		return step.Outcome{}, err
 	}
+	if err := r.attach(ctx, rt, target, what, from, manifest, built, told); err != nil {
+		return step.Outcome{}, err
+	}
 	return r.publish(ctx, rt, target, what, from, manifest,
-		report{Built: true, Labels: what.Labels, Warnings: built.warnings})
+		report{Built: true, Labels: ready.requests[0].Labels, Warnings: ready.warnings})
+}
+
+// keyOf returns how to find out the key of a build, which is planned to be a tag then; nil where none is asked for.
+func (r *runner) keyOf(prepare func() (*prepared, error), what *plan) func() (string, error) {
+	if r.Reuse == "" {
+		return nil
+	}
+	return func() (string, error) {
+		ready, err := prepare()
+		if err != nil {
+			return "", err
+		}
+		what.Key = ready.key
+		return ready.key, nil
+	}
 }
 
 // publish moves the tags, and tells the results.
@@ -147,6 +183,7 @@ func (r *runner) publish(
 		return step.Outcome{}, err
 	}
 	details.Image, details.Digest, details.Tags = what.Image.String(), manifest.Digest.String(), tags
+	details.Key = what.Key
 	details = details.of(from)
 	url := target.Reference(what.Image.Version)
 	rt.Log.Info().Str("image", url).Str("digest", details.Digest).Strs("tags", tags).Msg("pushed")

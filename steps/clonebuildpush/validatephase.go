@@ -28,6 +28,9 @@ func (c *Config) needsRegistry() bool {
 func (c *Config) validatePhase() error {
 	var problems []error
 	problem := func(format string, args ...any) { problems = append(problems, step.Problem(format, args...)) }
+	if c.PlatformImages != "" && c.Phase != phaseIndex {
+		problem("PLATFORM_IMAGES is set, and PHASE=index is not, which joins them")
+	}
 	folders := map[string]string{"CHECKOUT_DIR": c.CheckoutDir, "IMAGE_DIR": c.ImageDir}
 	switch c.Phase {
 	case "":
@@ -38,8 +41,10 @@ func (c *Config) validatePhase() error {
 		}
 		return errors.Join(problems...)
 	case phaseClone, phaseBuild, phasePush:
+	case phaseIndex:
+		return c.validateIndex()
 	default:
-		problem("PHASE: %q is none of clone, build, push", c.Phase)
+		problem("PHASE: %q is none of clone, build, push, index", c.Phase)
 		return errors.Join(problems...)
 	}
 
@@ -69,6 +74,7 @@ func (c *Config) validatePhase() error {
 	stray("REGISTRY_PASSWORD", c.Password != "", phaseBuild, phasePush)
 	stray("REGISTRY_KEY", c.Key != "", phaseBuild, phasePush)
 	stray("REGISTRY_AUTH_FILE", c.AuthFile != "", phaseBuild, phasePush)
+	stray("RECORD_KEY", c.Records.Key != "", phasePush)
 	for _, name := range slices.Sorted(maps.Keys(c.BuildSecrets)) {
 		stray("BUILD_SECRET_"+name, true, phaseBuild)
 	}

@@ -1,4 +1,4 @@
-// Package recording is what promote and verify share about records: the variables, and what a record says of a run.
+// Package recording is what the steps share about what they attach to images: the variables, and what it says of a run.
 package recording
 
 import (
