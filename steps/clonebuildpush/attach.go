@@ -98,7 +98,7 @@ func (r *runner) put(
 	if err != nil {
 		return unattached(err)
 	}
-	rt.Log.Info().Str("type", what.Type).Bool("signed", r.Records.Signer() != nil).Str("at", artifact.Reference(target)).
+	rt.Log.Info().Str("type", what.Type).Bool("signed", r.Records.Signer() != nil).Str("as", artifact.Reference(target)).
 		Msgf("attached to %s", image.Digest)
 	return nil
 }
