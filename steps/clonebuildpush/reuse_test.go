@@ -133,8 +133,11 @@ func TestWhatMakesAnotherKey(t *testing.T) {
 			s.env["REUSE"], s.env["BUILD_ARGS"], s.env["BUILD_SECRET_NPM"] = reuseUnchanged, "A=1", "s3cr3t-npm"
 			s.commitFiles(dockerfile(plain))
 			s.mustRun()
-			s.commitFiles(merged(test.files, "README", "another commit"))
-			s.mustRun(test.changes...)
+			hash := s.commitFiles(merged(test.files, "README", "another commit"))
+			if err := gitserver.Tag(s.repo, "v3.0", hash, ""); err != nil {
+				t.Fatal(err)
+			}
+			s.mustRun(append([]string{"GIT_REVISION", hash}, test.changes...)...)
 			if got := len(s.builder.requests) == 1; got != test.reused {
 				t.Errorf("%d builds, keys %v", len(s.builder.requests), s.keyTags())
 			}
