@@ -4,11 +4,13 @@ package main
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,9 +39,14 @@ func main() {
 func run() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
+	baseBytes, err := strconv.ParseInt(cmp.Or(os.Getenv("BASE_BYTES"), "0"), 10, 64)
+	if err != nil {
+		return err
+	}
 	image, err := kaniko.Build{
 		ContextDir: "/kaniko/context", Dockerfile: "Dockerfile", Platform: "linux/amd64",
-		Images: strings.Fields(os.Getenv("IMAGES")), Puller: puller{os.Getenv("PASSWORD")},
+		Images: strings.Fields(os.Getenv("IMAGES")), Puller: puller{os.Getenv("PASSWORD")}, BaseBytes: baseBytes,
+		Layout: os.Getenv("LAYOUT"), Executor: os.Getenv("KANIKO_EXECUTOR"),
 		Secrets:         map[string][]byte{"token": []byte(os.Getenv("BUILD_SECRET"))},
 		Labels:          map[string]string{"org.opencontainers.image.revision": "abc"},
 		AllowPrivileged: os.Getenv("ALLOW_PRIVILEGED") == "true",

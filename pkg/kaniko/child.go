@@ -56,7 +56,11 @@ func build(told order, watch *watcher) (answer outcome) {
 		}
 	}()
 	watch.listen()
-	digest, err := watch.run(told)
+	how := watch.run
+	if told.Executor != "" {
+		how = execute
+	}
+	digest, err := how(told)
 	if err != nil {
 		return outcome{Problem: reason(err), Status: status(err)}
 	}

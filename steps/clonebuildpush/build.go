@@ -31,6 +31,7 @@ func (r *runner) build(
 	if request.Pull, err = newPuller(ctx, access, request.Images); err != nil {
 		return built{}, err
 	}
+	request.BaseBytes = request.Pull.baseBytes(ctx, request.Images, request.Platform)
 	if layout != "" {
 		request.Layout, request.ReadOnly = layout, []string{r.CheckoutDir}
 	}
