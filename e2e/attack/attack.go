@@ -21,9 +21,6 @@ const (
 // Kinds are the columns of the table.
 var Kinds = []Kind{Sandbox, Docker, GitLab, Tekton, Privileged}
 
-// ordinary are the kinds in which a build takes place.
-var ordinary = []Kind{Sandbox, Docker, GitLab, Tekton}
-
 // Attack is one row of the table.
 type Attack struct {
 	Name  string
@@ -39,7 +36,7 @@ type group struct {
 	Attacks []Attack
 }
 
-// everywhere is for what the build itself does, whose control succeeds in a privileged container too.
+// everywhere is for attacks whose control succeeds in every kind of container.
 var everywhere = Kinds
 
 // groups is the table.
@@ -53,14 +50,14 @@ var groups = []group{
 		{Name: "cwd", Kinds: everywhere, Tries: "follows `/proc/PID/cwd`", Gets: "the same"},
 		{Name: "maps", Kinds: everywhere, Tries: "reads `/proc/PID/maps`", Gets: "where in memory to look, and what to overwrite"},
 		{Name: "ptrace", Kinds: everywhere, Tries: "attaches as a debugger (`PTRACE_SEIZE`)", Gets: "memory and registers, to read and to change"},
-		{Name: "vm-readv", Kinds: everywhere, Tries: "reads memory by `process_vm_readv`", Gets: "memory, without `/proc`"},
+		{Name: "vm-readv", Kinds: []Kind{Sandbox, Privileged}, Tries: "reads memory by `process_vm_readv`", Gets: "memory, without `/proc`",
+			Note: "Docker's seccomp profile forbids the call"},
 		{Name: "pidfd-getfd", Kinds: []Kind{Sandbox, Privileged}, Tries: "copies open files by `pidfd_getfd`", Gets: "sockets and pipes as well",
 			Note: "Docker's seccomp profile forbids the call"},
-		{Name: "file-capability", Kinds: ordinary, Tries: "gives a program back, as file capabilities, what the build has given up", Gets: "equality with the step, and so all of the above",
-			Note: "a privileged container gives nothing up"},
+		{Name: "file-capability", Kinds: everywhere, Tries: "gives a program back, as file capabilities, what the build has given up", Gets: "equality with the step, and so all of the above"},
 		{Name: "dump", Kinds: []Kind{Sandbox, GitLab}, Tries: "ends the shell by a signal that has the kernel write its memory into a file, and raises the limit of it before", Gets: "the shell's variables",
 			Note: "the container's first process cannot be ended so"},
-		{Name: "onbuild", Kinds: ordinary, Tries: "does as environ and mem by a base image's `ONBUILD`, which no Dockerfile shows", Gets: "the same", Note: "as environ"},
+		{Name: "onbuild", Kinds: everywhere, Tries: "does as environ and mem by a base image's `ONBUILD`, which no Dockerfile shows", Gets: "the same"},
 	}},
 	{"files with credentials", []Attack{
 		{Name: "kaniko-config", Kinds: everywhere, Tries: "reads `/kaniko/.docker/config.json`", Gets: "the registry's password"},
@@ -77,33 +74,33 @@ var groups = []group{
 		{Name: "push", Kinds: everywhere, Tries: "opens an upload in the registry, likewise", Gets: "the right to write any tag"},
 		{Name: "packet-socket", Kinds: everywhere, Tries: "opens a packet socket", Gets: "what the step sends: passwords over plain http"},
 		{Name: "raw-socket", Kinds: everywhere, Tries: "opens a raw socket for TCP", Gets: "what the step receives"},
-		{Name: "hosts", Kinds: ordinary, Tries: "rewrites `/etc/hosts`, and leaves a server that asks who comes for a password", Gets: "the registry's password, sent by the push itself", Note: "as push"},
+		{Name: "hosts", Kinds: everywhere, Tries: "rewrites `/etc/hosts`, and leaves a server that asks who comes for a password", Gets: "the registry's password, sent by the push itself", Note: "as push"},
 	}},
 	{"the results", []Attack{
-		{Name: "daemon", Kinds: ordinary, Tries: "leaves a daemon in a session of its own", Gets: "time after the step: all that comes then", Note: "as environ"},
-		{Name: "results-overwritten", Kinds: ordinary, Tries: "has the daemon overwrite the digest that the step hands on", Gets: "another image deployed", Note: "as environ"},
-		{Name: "results-link", Kinds: ordinary, Tries: "puts a link in a result's place", Gets: "any file of the container overwritten", Note: "as environ"},
-		{Name: "results-of-a-failure", Kinds: ordinary, Tries: "writes a result and fails", Gets: "a result of a build that has none", Note: "as environ"},
-		{Name: "layout", Kinds: ordinary, Tries: "has a daemon replace the built image's files before they are pushed", Gets: "another image pushed than was built", Note: "as environ"},
+		{Name: "daemon", Kinds: everywhere, Tries: "leaves a daemon in a session of its own", Gets: "time after the step: all that comes then"},
+		{Name: "results-overwritten", Kinds: everywhere, Tries: "has the daemon overwrite the digest that the step hands on", Gets: "another image deployed"},
+		{Name: "results-link", Kinds: everywhere, Tries: "puts a link in a result's place", Gets: "any file of the container overwritten"},
+		{Name: "results-of-a-failure", Kinds: everywhere, Tries: "writes a result and fails", Gets: "a result of a build that has none"},
+		{Name: "layout", Kinds: everywhere, Tries: "has a daemon replace the built image's files before they are pushed", Gets: "another image pushed than was built"},
 	}},
 	{"the programs that come after the step", []Attack{
-		{Name: "program-replaced", Kinds: ordinary, Tries: "overwrites a program below `/kaniko/bin`", Gets: "the next line of the script, with all of its variables", Note: "as environ"},
-		{Name: "program-added", Kinds: ordinary, Tries: "puts an `ls` where PATH looks first", Gets: "the same", Note: "as environ"},
-		{Name: "program-removed", Kinds: ordinary, Tries: "removes a program, and puts its own where PATH looks next", Gets: "the same", Note: "as environ"},
-		{Name: "path", Kinds: ordinary, Tries: "puts an `ls` into `/usr/local/bin`", Gets: "the same", Note: "as environ"},
-		{Name: "shell", Kinds: ordinary, Tries: "replaces `/kaniko/busybox/sh`", Gets: "the same", Note: "as environ"},
-		{Name: "certificate", Kinds: ordinary, Tries: "adds a CA to those that the programs trust", Gets: "a false registry that is believed", Note: "as environ"},
-		{Name: "base-link", Kinds: ordinary, Tries: "has a base image's layer lead to `/kaniko` by a symbolic link, and put an `ls` there", Gets: "the next line of the script, without any RUN", Note: "as environ"},
+		{Name: "program-replaced", Kinds: everywhere, Tries: "overwrites a program below `/kaniko/bin`", Gets: "the next line of the script, with all of its variables"},
+		{Name: "program-added", Kinds: everywhere, Tries: "adds a program below `/kaniko/bin`, where PATH looks first", Gets: "the same"},
+		{Name: "program-removed", Kinds: everywhere, Tries: "removes a program, and puts its own where PATH looks next", Gets: "the same"},
+		{Name: "path", Kinds: everywhere, Tries: "puts a `promote` into `/usr/local/bin`", Gets: "the same"},
+		{Name: "shell", Kinds: everywhere, Tries: "replaces `/kaniko/busybox/sh`", Gets: "the same"},
+		{Name: "certificate", Kinds: everywhere, Tries: "adds a CA to those that the programs trust", Gets: "a false registry that is believed"},
+		{Name: "base-link", Kinds: everywhere, Tries: "has a base image's layer lead to `/kaniko` by a symbolic link, and put a program there", Gets: "the next line of the script, without any RUN"},
 	}},
 	{"the log", []Attack{
-		{Name: "log-escape", Kinds: ordinary, Tries: "prints sequences that move the cursor and erase lines", Gets: "a log that shows what never was", Note: "as environ"},
-		{Name: "log-section", Kinds: ordinary, Tries: "prints GitLab's marks of sections", Gets: "lines of the step's own hidden in a section that is shut", Note: "as environ"},
-		{Name: "log-return", Kinds: ordinary, Tries: "prints a carriage return, and other words over the line", Gets: "the same", Note: "as environ"},
-		{Name: "log-forged", Kinds: ordinary, Tries: "prints a line as the builder prints its own", Gets: "a push believed that never was", Note: "as environ"},
-		{Name: "log-around", Kinds: ordinary, Tries: "writes to the output of a process above it (`/proc/PID/fd/1`)", Gets: "all that, past whoever watches the RUN's own output", Note: "as environ"},
-		{Name: "log-secret", Kinds: ordinary, Tries: "prints a build secret that it was given", Gets: "the secret, for all who may read the log", Note: "as environ"},
-		{Name: "log-secret-base64", Kinds: ordinary, Tries: "prints it in base64", Gets: "the same", Note: "as environ"},
-		{Name: "log-secret-coloured", Kinds: ordinary, Tries: "prints it with a colour in its midst", Gets: "the same", Note: "as environ"},
+		{Name: "log-escape", Kinds: everywhere, Tries: "prints sequences that move the cursor and erase lines", Gets: "a log that shows what never was"},
+		{Name: "log-section", Kinds: everywhere, Tries: "prints GitLab's marks of sections", Gets: "lines of the step's own hidden in a section that is shut"},
+		{Name: "log-return", Kinds: everywhere, Tries: "prints a carriage return, and other words over the line", Gets: "the same"},
+		{Name: "log-forged", Kinds: everywhere, Tries: "prints a line as the builder prints its own", Gets: "a push believed that never was"},
+		{Name: "log-around", Kinds: everywhere, Tries: "writes to the output of a process above it (`/proc/PID/fd/1`)", Gets: "all that, past whoever watches the RUN's own output"},
+		{Name: "log-secret", Kinds: everywhere, Tries: "prints a build secret that it was given", Gets: "the secret, for all who may read the log"},
+		{Name: "log-secret-base64", Kinds: everywhere, Tries: "prints it in base64", Gets: "the same"},
+		{Name: "log-secret-coloured", Kinds: everywhere, Tries: "prints it with a colour in its midst", Gets: "the same"},
 	}},
 	{"the machine", []Attack{
 		{Name: "core-pattern", Kinds: []Kind{Privileged}, Tries: "opens `/proc/sys/kernel/core_pattern` for writing", Gets: "a program of its own run by the machine", Note: "engines mount it read-only but in privileged containers"},

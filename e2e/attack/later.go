@@ -126,8 +126,8 @@ func plant(paths ...string) error {
 }
 
 func replaceProgram(Given) error { return plant("/kaniko/bin/promote") }
-func addProgram(Given) error     { return plant("/kaniko/bin/ls") }
-func addToPath(Given) error      { return plant("/usr/local/bin/ls", "/usr/bin/ls", "/bin/ls") }
+func addProgram(Given) error     { return plant("/kaniko/bin/deploy") }
+func addToPath(Given) error      { return plant("/usr/local/bin/promote") }
 func replaceShell(Given) error   { return plant("/kaniko/busybox/sh") }
 
 func removeProgram(Given) error {
@@ -142,7 +142,7 @@ func addCertificate(Given) error {
 
 // throughLink only looks whether the base image's layer has done its work.
 func throughLink(Given) error {
-	_, err := os.Stat("/way/bin/ls")
+	_, err := os.Stat("/way/bin/deploy")
 	return err
 }
 

@@ -20,7 +20,11 @@ func Page() string {
 		fmt.Fprintf(&out, "| | **%s** | | |%s\n", group.Name, strings.Repeat(" |", len(Kinds)))
 		for _, attack := range group.Attacks {
 			number++
-			fmt.Fprintf(&out, "| %d | `%s` | %s | %s |", number, attack.Name, attack.Tries, attack.Gets)
+			what := attack.Tries
+			if attack.Note != "" {
+				what += " (" + attack.Note + ")"
+			}
+			fmt.Fprintf(&out, "| %d | `%s` | %s | %s |", number, attack.Name, what, attack.Gets)
 			for _, kind := range Kinds {
 				fmt.Fprintf(&out, " %s |", attack.cell(kind))
 			}

@@ -62,7 +62,7 @@ var everyScene = []Scene{
 			"build-secret", "pull", "push", "packet-socket", "raw-socket", "results-link", "path", "log-escape",
 			"log-section", "log-return", "log-forged", "log-around", "core-pattern", "mount",
 		},
-		Next: [][]string{{"ls"}, {judged}},
+		Next: [][]string{{"promote", "--version"}, {judged}},
 		lines: func(run func(...string) string) string {
 			return "COPY . /src/\n" + run()
 		},
@@ -87,12 +87,12 @@ var everyScene = []Scene{
 	one("hosts"),
 	one("layout", judged),
 	one("program-replaced", "promote", "--version"),
-	one("program-added", "ls"),
+	one("program-added", "deploy"),
 	one("program-removed", "promote", "--version"),
-	one("shell", "sh", "-c", "true"),
+	one("shell", "/kaniko/busybox/sh", "-c", "true"),
 	one("certificate", judged),
 	{
-		Name: "base-link", Attacks: []string{"base-link"}, Base: "link", Next: [][]string{{"ls"}},
+		Name: "base-link", Attacks: []string{"base-link"}, Base: "link", Next: [][]string{{"deploy"}},
 		lines: func(run func(...string) string) string { return run() },
 	},
 }
@@ -155,7 +155,7 @@ func withLink(base v1.Image, program []byte) (v1.Image, error) {
 	out := tar.NewWriter(&archive)
 	err := errors.Join(
 		out.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: "way", Linkname: "/kaniko", Mode: 0o777}),
-		out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "way/bin/ls", Mode: 0o755, Size: int64(len(program))}))
+		out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "way/bin/deploy", Mode: 0o755, Size: int64(len(program))}))
 	if err != nil {
 		return nil, err
 	}

@@ -88,8 +88,8 @@ type Build struct {
 	// ReadOnly are folders that no RUN must be able to change, since somebody trusts what they hold after the build.
 	ReadOnly []string
 
-	// Executor is the path of another Kaniko executor program that builds instead of the one which is built in: below Dir or
-	// on a mount. It is a RUN's equal, whose memory every RUN can read: so Secrets must be empty, and a RUN could pull what
+	// Executor is the path of another Kaniko executor program that builds instead of the one which is built in. It lies
+	// directly in Dir. It is a RUN's equal, whose memory every RUN can read: so Secrets must be empty, and a RUN could pull what
 	// Images names. A failure names no instruction. The default is none.
 	Executor string
 

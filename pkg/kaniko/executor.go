@@ -23,7 +23,7 @@ import (
 )
 
 // checkExecutor refuses a program that cannot be another executor here, and secrets that it could not keep.
-func (b Build) checkExecutor(mounts []mount) error {
+func (b Build) checkExecutor() error {
 	if b.Executor == "" {
 		return nil
 	}
@@ -40,7 +40,12 @@ func (b Build) checkExecutor(mounts []mount) error {
 	if info, err := os.Stat(real); err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
 		return fault.New(fault.Configuration, "the executor %q is not a program", b.Executor)
 	}
-	return staysInPlace("executor", real, mounts)
+	// Executors take the folder that they are in for Kaniko's own, and would move it to KANIKO_DIR.
+	if filepath.Dir(real) != Dir {
+		return fault.WithHint(fault.New(fault.Configuration, "the executor %q is not directly in %s", b.Executor, Dir),
+			"mount or copy it to "+Dir+"/executor")
+	}
+	return nil
 }
 
 // execute has another executor build the image, writes it, and returns the digest of its manifest. The executor has

@@ -169,7 +169,7 @@ func (b Build) checkFolders() error {
 			return err
 		}
 	}
-	if err := b.checkExecutor(around.mounts); err != nil {
+	if err := b.checkExecutor(); err != nil {
 		return err
 	}
 	for _, dir := range b.ReadOnly {

@@ -121,14 +121,14 @@ func (a *arena) play(t *testing.T, scene attack.Scene, plain bool, alter func(*s
 	step := []string{"/kaniko/bin/clone-build-push"}
 	path := "/kaniko/bin:/kaniko/busybox:/usr/local/bin:/usr/bin:/bin"
 	if plain {
-		step = attack.Executor("/kaniko/bin/executor", a.given, version)
+		step = attack.Executor("/kaniko/executor", a.given, version)
 		path = "/usr/local/bin:/usr/bin:/bin:/kaniko/bin:/kaniko/busybox"
 	} else {
 		delete(spec.Files, "/kaniko/npm")
 	}
 	outside := t.TempDir()
 	for inside, program := range map[string][]byte{
-		"/kaniko/bin/clone-build-push": compiled["clone-build-push"], "/kaniko/bin/executor": executor,
+		"/kaniko/bin/clone-build-push": compiled["clone-build-push"], "/kaniko/executor": executor,
 		"/kaniko/bin/probe": compiled["probe"], "/kaniko/bin/promote": compiled["probe"],
 		"/kaniko/busybox/ls": compiled["probe"], "/kaniko/busybox/sh": compiled["probe"],
 	} {

@@ -85,8 +85,8 @@ type Config struct {
 	// PHASE=build alike.
 	KeepGitDir bool `env:"KEEP_GIT_DIR"`
 
-	// Path of another Kaniko executor program that builds instead of the one that is built in, below /kaniko or on a
-	// mount. Every RUN can read its memory, so BUILD_SECRET_… is refused beside it; and what fails names no instruction.
+	// Path of another Kaniko executor program that builds instead of the one that is built in, such as /kaniko/executor: it
+	// must be directly in that folder. Every RUN can read its memory, so BUILD_SECRET_… is refused beside it; and what fails names no instruction.
 	KanikoExecutor string `env:"KANIKO_EXECUTOR"`
 
 	// Build although the container is privileged or holds a container engine's socket, so that a Dockerfile's RUN
