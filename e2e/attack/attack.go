@@ -74,7 +74,7 @@ var groups = []group{
 		{Name: "push", Kinds: everywhere, Tries: "opens an upload in the registry, likewise", Gets: "the right to write any tag"},
 		{Name: "packet-socket", Kinds: everywhere, Tries: "opens a packet socket", Gets: "what the step sends: passwords over plain http"},
 		{Name: "raw-socket", Kinds: everywhere, Tries: "opens a raw socket for TCP", Gets: "what the step receives"},
-		{Name: "hosts", Kinds: everywhere, Tries: "rewrites `/etc/hosts`, and leaves a server that asks who comes for a password", Gets: "the registry's password, sent by the push itself", Note: "as push"},
+		{Name: "hosts", Kinds: everywhere, Tries: "rewrites `/etc/hosts`, and leaves a server that asks who comes for a password", Gets: "the registry's password, sent by the push itself"},
 	}},
 	{"the results", []Attack{
 		{Name: "daemon", Kinds: everywhere, Tries: "leaves a daemon in a session of its own", Gets: "time after the step: all that comes then"},

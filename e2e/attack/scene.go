@@ -22,7 +22,7 @@ type Scene struct {
 	Attacks []string
 	Base    string     // of Bases
 	Next    [][]string // commands of the same container that come after a step which ends well
-	Fails   bool       // the build fails by itself
+	Ends    int        // Dockline's exit status; -1 for any
 	lines   func(run func(names ...string) string) string
 }
 
@@ -53,6 +53,9 @@ func Scenes(kind Kind) []Scene {
 	return scenes
 }
 
+// changed is the exit status of a build that fails, or that has changed what later commands would run.
+const changed = 9
+
 // everyScene is in the order in which they are told.
 var everyScene = []Scene{
 	{
@@ -79,26 +82,26 @@ var everyScene = []Scene{
 	},
 	{Name: "onbuild", Attacks: []string{"onbuild"}, Base: "onbuild", lines: func(func(...string) string) string { return "COPY Dockerfile /\n" }},
 	{
-		Name: "failure", Attacks: []string{"results-of-a-failure"}, Fails: true,
+		Name: "failure", Attacks: []string{"results-of-a-failure"}, Ends: changed,
 		lines: func(run func(...string) string) string {
 			return run() + "RUN [\"/bin/probe\", \"no\", \"such\", \"thing\"]\n"
 		},
 	},
-	one("hosts"),
-	one("layout", judged),
-	one("program-replaced", "promote", "--version"),
-	one("program-added", "deploy"),
-	one("program-removed", "promote", "--version"),
-	one("shell", "/kaniko/busybox/sh", "-c", "true"),
-	one("certificate", judged),
+	one("hosts", 0),
+	one("layout", -1, judged), // as the daemon comes in time or not
+	one("program-replaced", changed, "promote", "--version"),
+	one("program-added", changed, "deploy"),
+	one("program-removed", changed, "promote", "--version"),
+	one("shell", changed, "/kaniko/busybox/sh", "-c", "true"),
+	one("certificate", changed, judged),
 	{
-		Name: "base-link", Attacks: []string{"base-link"}, Base: "link", Next: [][]string{{"deploy"}},
+		Name: "base-link", Attacks: []string{"base-link"}, Base: "link", Next: [][]string{{"deploy"}}, Ends: changed,
 		lines: func(run func(...string) string) string { return run() },
 	},
 }
 
-func one(name string, next ...string) Scene {
-	scene := Scene{Name: name, Attacks: []string{name}, lines: func(run func(...string) string) string { return run() }}
+func one(name string, ends int, next ...string) Scene {
+	scene := Scene{Name: name, Attacks: []string{name}, Ends: ends, lines: func(run func(...string) string) string { return run() }}
 	if next != nil {
 		scene.Next = [][]string{next}
 	}

@@ -43,11 +43,15 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	secrets := map[string][]byte{}
+	if secret := os.Getenv("BUILD_SECRET"); secret != "" {
+		secrets["token"] = []byte(secret)
+	}
 	image, err := kaniko.Build{
 		ContextDir: "/kaniko/context", Dockerfile: "Dockerfile", Platform: "linux/amd64",
 		Images: strings.Fields(os.Getenv("IMAGES")), Puller: puller{os.Getenv("PASSWORD")}, BaseBytes: baseBytes,
 		Layout: os.Getenv("LAYOUT"), Executor: os.Getenv("KANIKO_EXECUTOR"),
-		Secrets:         map[string][]byte{"token": []byte(os.Getenv("BUILD_SECRET"))},
+		Secrets:         secrets,
 		Labels:          map[string]string{"org.opencontainers.image.revision": "abc"},
 		AllowPrivileged: os.Getenv("ALLOW_PRIVILEGED") == "true",
 

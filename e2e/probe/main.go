@@ -13,6 +13,7 @@
 //	probe attack WORD…           does what e2e/attack's Run does
 //	probe job HEX WORD…          runs commands as run does, up to the first that fails, while it holds a file open that has no
 //	                             name, and HEX in it
+//	probe leave WORD…            starts a command in a session of its own, and does not wait for it
 //	probe hold FILE WORD…        runs one command while it holds FILE open, whose name it has removed
 package main
 
@@ -23,6 +24,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"dockline/e2e/attack"
@@ -66,6 +68,12 @@ func main() {
 		openRaw()
 	case len(words) > 1 && words[0] == "run":
 		os.Exit(run(words[1:]))
+	case len(words) > 1 && words[0] == "leave":
+		command := exec.Command(words[1], words[2:]...) //nolint:gosec // the test's
+		command.Stdout, command.SysProcAttr = os.Stdout, &syscall.SysProcAttr{Setsid: true}
+		if err := command.Start(); err != nil {
+			fail(err)
+		}
 	case len(words) > 2 && words[0] == "hold":
 		os.Exit(hold(words[1], words[2:]))
 	default:

@@ -67,7 +67,8 @@ func execute(told order) (digest string, err error) {
 		return "", err
 	}
 	if err != nil {
-		return "", errors.New(cmp.Or(strings.TrimPrefix(last, "error building image: "), err.Error()))
+		last = strings.TrimPrefix(cmp.Or(last, err.Error()), "error building image: ")
+		return "", fmt.Errorf("%q: %s", told.Executor, reason(errors.New(last)))
 	}
 	handed, err := indexDigest(filepath.Join(written, "index.json"))
 	if err != nil {

@@ -192,6 +192,9 @@ func TestAttacks(t *testing.T) {
 			check := func(t *testing.T, plain bool, want attack.Verdict) {
 				t.Helper()
 				verdicts, status, output := a.play(t, scene, plain, nil)
+				if !plain && scene.Ends >= 0 && status != scene.Ends {
+					t.Errorf("exit status %d, want %d", status, scene.Ends)
+				}
 				for _, name := range scene.Attacks {
 					if verdicts[name] != want {
 						t.Errorf("%s: %s, want %s", name, verdicts[name], want)

@@ -41,6 +41,10 @@ func (r *runner) build(
 	if err := hideCredentials(rt, r.root, r.SourceDir, r.AllowReadableCredentials); err != nil {
 		return built{}, err
 	}
+	if r.KanikoExecutor != "" {
+		rt.Log.Warn().Str("executor", r.KanikoExecutor).
+			Msg("another executor builds: the pre-flight does not know what it builds otherwise than the Dockerfile says")
+	}
 	defer rt.Section("build", "Building "+what.Image.String())()
 	image, closeImage, err := r.builder.Build(ctx, request)
 	if err != nil {
