@@ -61,7 +61,7 @@ e2e: image ## run the image, the GitLab and the Tekton files on the real stack (
 chaos: ## promote 200 images through failures of all kinds, and kill it 50 times (some minutes)
 	$(GO) test -tags e2e -vet=off -count=1 -timeout 40m ./e2e/chaos
 
-bench: build ## measure promote against crane, regctl, oras and skopeo, ROUNDS (10) times, BENCH_ROWS or all (some 40 minutes)
+bench: build ## measure promote against crane, regctl, oras and skopeo, and builds against the executor, ROUNDS (10) times, BENCH_ROWS or all (an hour)
 	$(GO) run ./e2e/bench
 
 cluster: ## bring up a real Kubernetes with Tekton on loopback (some 8 minutes of compiling the first time)

@@ -97,6 +97,9 @@ func New(dir string, spec Spec) (*Sandbox, error) {
 	return &Sandbox{root: dir, spec: spec}, nil
 }
 
+// Prepared is a root file system that New has prepared for such a Spec, in another process.
+func Prepared(dir string, spec Spec) *Sandbox { return &Sandbox{root: dir, spec: spec} }
+
 // Root is the root file system as seen from outside.
 func (s *Sandbox) Root() string { return s.root }
 
