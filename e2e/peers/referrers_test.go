@@ -3,10 +3,12 @@
 package peers_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -84,7 +86,7 @@ func TestTagsAtRealRegistries(t *testing.T) {
 			if err != nil || len(signed) != 2 || !strings.HasSuffix(signed[1].Tag, ".att") {
 				t.Errorf("cosign's tags: %v, %v", signed, err)
 			}
-			removed, err := repository.DeleteTag(t.Context(), "1.0-too")
+			removed, err := repository.DeleteTag(t.Context(), "1.0-too", time.Now(), func(context.Context) (bool, error) { return false, nil })
 			if err != nil || removed != row.deletes {
 				t.Errorf("removed: %t, %v; want %t", removed, err, row.deletes)
 			}

@@ -103,7 +103,7 @@ func FuzzAnswer(f *testing.F) {
 			}
 		case 6:
 			var removed bool
-			if removed, err = in.DeleteTag(ctx, "1.0"); err == nil && removed && status != 404 && (status < 200 || status > 299) {
+			if removed, err = in.DeleteTag(ctx, "1.0", time.Now(), func(context.Context) (bool, error) { return false, nil }); err == nil && removed && status != 404 && (status < 200 || status > 299) {
 				t.Errorf("taken for removed: %q", answer)
 			}
 		case 7:

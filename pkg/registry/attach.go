@@ -146,7 +146,7 @@ func (r *Repository) writeReferrer(ctx context.Context, subject v1.Hash, referre
 }
 
 const (
-	// parallelReferrers is as many as blobs: what registries put up with from one client.
+	// parallelReferrers is how many manifests that refer to one are written at a time.
 	parallelReferrers = 4
 	// mostMerges bounds how often what was listed may drop out again.
 	mostMerges = 6

@@ -62,8 +62,11 @@ func (c *client) do(ctx context.Context, request call) (*http.Response, error) {
 func (c *client) repeat(ctx context.Context, attempt func() error) error {
 	for number := 1; ; number++ {
 		err := attempt()
-		if err == nil || ctx.Err() != nil || !transient(err) {
+		if err == nil || !transient(err) {
 			return err
+		}
+		if ctx.Err() != nil {
+			return lost(ctx, ctx.Err()) // and not what would have been tried again
 		}
 		asked := pauseAskedBy(err)
 		if number >= c.patience.Attempts || asked > c.patience.LongestAsked {

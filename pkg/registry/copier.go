@@ -33,19 +33,19 @@ type Copier struct {
 }
 
 // Prepare asks the target ahead, at the time when other questions are under way, whether a repository is one that it does
-// not know yet, and so has nothing: then nothing is looked for there before it is sent. It returns at once. What is not
-// answered when it matters counts as no; answered is closed when it is.
-func (c *Copier) Prepare(ctx context.Context, to *Repository) (answered <-chan struct{}) {
-	done := make(chan struct{})
+// not know yet, and so has nothing: then nothing is looked for there before it is sent. It returns at once; the asking
+// ends with ctx, which is to be that of the whole run. No answer, when it matters, counts as no.
+func (c *Copier) Prepare(ctx context.Context, to *Repository) {
+	asked, first := c.ledger.ask(to)
+	if !first {
+		return
+	}
 	go func() {
-		defer close(done)
+		defer close(asked.answered)
 		var err error
 		defer fault.Catch(&err)
-		if to.unknown(ctx) {
-			c.ledger.isNew(to)
-		}
+		asked.is = to.unknown(ctx)
 	}()
-	return done
 }
 
 // Job is one copy: of the image with the manifest Root, with all its platforms, into the repository To.

@@ -131,7 +131,7 @@ func TestANewRepositoryIsSentAllUnasked(t *testing.T) {
 	for i, root := range []registry.Manifest{first, second} {
 		target.Forget()
 		var copier registry.Copier
-		<-copier.Prepare(t.Context(), to)
+		copier.Prepare(t.Context(), to)
 		if _, err := copier.Copy(t.Context(), registry.Job{From: from, Root: root, To: to}); err != nil {
 			t.Fatal(err)
 		}

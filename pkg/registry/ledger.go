@@ -3,6 +3,7 @@ package registry
 import (
 	"slices"
 	"sync"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -11,8 +12,8 @@ import (
 type ledger struct {
 	mu      sync.Mutex
 	blobs   map[place]*entry
-	fresh   map[string]bool // repositories that the registry did not know, by host and path
-	refused bool            // mounts are not made by the registry
+	asked   map[string]*novelty // by the repository's host and path
+	refused bool                // mounts are not made by the registry
 }
 
 // place is a registry and what it holds in one of its repositories, or in several.
@@ -48,20 +49,46 @@ func (l *ledger) add(in *Repository, digest v1.Hash) {
 	l.at(in, digest).add(in)
 }
 
-// isNew notes that the registry does not know the repository yet.
-func (l *ledger) isNew(to *Repository) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.fresh == nil {
-		l.fresh = map[string]bool{}
-	}
-	l.fresh[to.String()] = true
+// novelty is whether a registry does not know a repository yet.
+type novelty struct {
+	answered chan struct{}
+	is       bool // once answered
 }
 
-func (l *ledger) news(to *Repository) bool {
+// ask notes that a registry is being asked about a repository; false when it has been already.
+func (l *ledger) ask(to *Repository) (asked *novelty, first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.fresh[to.String()]
+	if l.asked == nil {
+		l.asked = map[string]*novelty{}
+	}
+	asked, there := l.asked[to.String()]
+	if !there {
+		asked = &novelty{answered: make(chan struct{})}
+		l.asked[to.String()] = asked
+	}
+	return asked, !there
+}
+
+// due is how long an answer is waited for that was asked for together with what the caller has the answer of.
+const due = 100 * time.Millisecond
+
+// news tells whether the repository is surely new. An answer that is on its way is waited for, but not for long.
+func (l *ledger) news(to *Repository) bool {
+	l.mu.Lock()
+	asked := l.asked[to.String()]
+	l.mu.Unlock()
+	if asked == nil {
+		return false
+	}
+	late := time.NewTimer(due)
+	defer late.Stop()
+	select {
+	case <-asked.answered:
+		return asked.is
+	case <-late.C:
+		return false
+	}
 }
 
 // noMounts has every repository be sent what it lacks from now on: this registry takes nothing over.

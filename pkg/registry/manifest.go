@@ -77,18 +77,28 @@ func (r *Repository) Put(ctx context.Context, manifest Manifest, tag string) err
 }
 
 // put returns the header of the answer: see [Repository.AttachReferrers].
-func (r *Repository) put(ctx context.Context, manifest Manifest, at string) (http.Header, error) {
-	answer, err := r.client.do(ctx, call{
+func (r *Repository) put(ctx context.Context, manifest Manifest, at string) (header http.Header, err error) {
+	err = r.client.repeat(ctx, func() error {
+		header, err = r.putOnce(ctx, manifest, at)
+		return err
+	})
+	return header, err
+}
+
+func (r *Repository) putOnce(ctx context.Context, manifest Manifest, at string) (http.Header, error) {
+	answer, err := r.client.once(ctx, call{
 		method: http.MethodPut,
 		at:     "/v2/" + r.path + "/manifests/" + at,
 		header: map[string]string{"Content-Type": string(manifest.MediaType)},
 		body:   manifest.Raw,
 		scopes: r.scopes("pull,push"),
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if answer.StatusCode < 200 || answer.StatusCode > 299 {
+	case transientStatus(answer.StatusCode):
+		return nil, failure(answer)
+	case answer.StatusCode < 200 || answer.StatusCode > 299:
 		return nil, r.notWritten(answer)
 	}
 	discard(answer)
@@ -142,9 +152,10 @@ func (r *Repository) lookupOnce(ctx context.Context, tagOrDigest string, most in
 	return manifest, true, nil
 }
 
-// scopes returns the scope of a call that wants to pull, or to pull and push.
+// scopes returns the scope of a call with these actions. Where the repository is written to anyway, what is for reading
+// is good for writing too, so that one token does.
 func (r *Repository) scopes(actions string) []scope {
-	if r.client.writes {
+	if r.client.writes && actions == "pull" {
 		actions = "pull,push"
 	}
 	return []scope{{repository: r.path, actions: actions}}

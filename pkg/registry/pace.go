@@ -9,7 +9,7 @@ import (
 
 const (
 	// slowestRate is what a blob must move by on average, in bytes per second. It is far below any line that images are
-	// carried over, even when four blobs share it, and has every blob end one day: what comes a byte now and then is
+	// carried over, even when dozens of blobs share it, and has every blob end one day: what comes a byte now and then is
 	// never silent for long.
 	slowestRate = 1 << 10
 	// paceSilences is how many times Patience.Silence the average is taken over: more than all attempts of one call take,

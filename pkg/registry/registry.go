@@ -34,6 +34,8 @@ type Config struct {
 	Insecure bool
 	// Writes says that repositories will be written to, so that the first token that is asked for is good for that too.
 	Writes bool
+	// Ahead is how many connections are opened beside the first one, before there are calls for them.
+	Ahead int
 	// Side names the registry in errors: "source registry". The default is "registry".
 	Side string
 	// UserAgent is sent with every request. The default is "dockline".
@@ -142,7 +144,9 @@ func (r *Repository) Reference(tagOrDigest string) string {
 func (r *Repository) Side() string { return r.client.side }
 
 // Same tells whether other is this very repository of this very host, whatever the credentials.
-func (r *Repository) Same(other *Repository) bool { return r.String() == other.String() }
+func (r *Repository) Same(other *Repository) bool {
+	return r.registry.host == other.registry.host && r.path == other.path
+}
 
 func join(a, b string) string {
 	if a == "" || b == "" {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"time"
 
 	"dockline/pkg/fault"
 )
@@ -80,20 +81,18 @@ func readTags(body []byte) ([]string, error) {
 // DeleteTag removes a tag, and nothing else, where the registry can: the manifest stays, and other tags of it. It never
 // deletes by digest. removed tells whether the tag is gone. It is false, without an error, where the registry says that
 // it does not delete tags: 400 (distribution before version 3 takes the tag for a digest), 404 while the tag is there,
-// 405 and 501. Want of permission is an error.
-func (r *Repository) DeleteTag(ctx context.Context, tag string) (removed bool, err error) {
-	if removed, err = r.deleteTag(ctx, tag); err != nil {
-		return false, fault.At(r.client.side, fmt.Errorf("removing the tag %q: %w", r.Reference(tag), err))
-	}
-	return removed, nil
+// 405 and 501. Want of permission is an error. look comes before each attempt, as with [Repository.PutTag].
+func (r *Repository) DeleteTag(ctx context.Context, tag string, looked time.Time, look Look) (removed bool, err error) {
+	removed, err = r.deleteTag(ctx, tag, looked, look)
+	return removed, r.told(err, "removing the tag %q: %w", tag)
 }
 
-func (r *Repository) deleteTag(ctx context.Context, tag string) (bool, error) {
+func (r *Repository) deleteTag(ctx context.Context, tag string, looked time.Time, look Look) (bool, error) {
 	if !tagGrammar.MatchString(tag) {
 		return false, fault.New(fault.Unexpected, "it is not a tag")
 	}
 	var unable *StatusError
-	err := r.client.repeat(ctx, func() error {
+	err := r.eachLooked(ctx, looked, look, func() error {
 		answer, err := r.client.once(ctx, call{
 			method: http.MethodDelete,
 			at:     "/v2/" + r.path + "/manifests/" + tag,

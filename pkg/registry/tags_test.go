@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -108,7 +109,7 @@ func TestDeleteTag(t *testing.T) {
 			if row.fault != nil {
 				server.Break(remove, row.times, row.fault)
 			}
-			removed, err := repository.DeleteTag(t.Context(), row.tag)
+			removed, err := repository.DeleteTag(t.Context(), row.tag, time.Now(), goOn)
 			if removed != row.removed || (err != nil) != (row.kind != 0) || err != nil && fault.KindOf(err) != row.kind {
 				t.Errorf("removed: %t, error %v; want %t, %v", removed, err, row.removed, row.kind)
 			}
@@ -130,7 +131,7 @@ func TestDeleteTagTakesNoDigest(t *testing.T) {
 	repository := plain(t, server).Repository("a/b")
 	image := push(t, repository, "1.0", randomImage(t))
 	for _, at := range []string{image.Digest.String(), "", "../../c/d/manifests/1.0"} {
-		if removed, err := repository.DeleteTag(t.Context(), at); err == nil || removed {
+		if removed, err := repository.DeleteTag(t.Context(), at, time.Now(), goOn); err == nil || removed {
 			t.Errorf("%q: %t, %v; want a refusal", at, removed, err)
 		}
 	}

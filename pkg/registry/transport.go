@@ -21,7 +21,10 @@ const idlePerHost = mostLanes
 // by HTTP/2 where that is offered, large bodies have connections of their own. On a shared one all bodies share one
 // window, 1 MiB for a server in Go: what arrives in a round trip at most, and where a server reads one body at a time
 // the others fill it, and nothing moves any more. In plain http the two are the same.
-type transports struct{ short, bulk *http.Transport }
+type transports struct {
+	short, bulk *http.Transport
+	ahead       *ahead
+}
 
 // newTransports makes the connections of one side: its own CA, its own client certificate, its own rules, shared with no
 // other side.
@@ -42,10 +45,11 @@ func newTransports(config Config) (transports, error) {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	}
+	early := &ahead{dial: widely(dial), number: config.Ahead}
 	short := &http.Transport{
 		Proxy:                  proxyOf(config),
 		OnProxyConnectResponse: throughProxy,
-		DialContext:            widely(dial),
+		DialContext:            early.connect,
 		TLSClientConfig: &tls.Config{
 			RootCAs:            pool,
 			Certificates:       own,
@@ -66,7 +70,7 @@ func newTransports(config Config) (transports, error) {
 	bulk.Protocols = new(http.Protocols)
 	bulk.Protocols.SetHTTP1(true)
 	bulk.TLSClientConfig.NextProtos = nil
-	return transports{short, bulk}, nil
+	return transports{short, bulk, early}, nil
 }
 
 // of returns what carries a message.
@@ -78,6 +82,7 @@ func (t transports) of(message *http.Request, bulk bool) *http.Transport {
 }
 
 func (t transports) close() {
+	t.ahead.close()
 	t.short.CloseIdleConnections()
 	t.bulk.CloseIdleConnections()
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -26,6 +27,9 @@ func Main(programs ...Program) {
 		end := endingOf(context.Background(), err)
 		fmt.Fprintln(os.Stderr, end.lastLine(filepath.Base(os.Args[0])))
 		os.Exit(end.status)
+	}
+	if p.GCPercent > 0 && os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(p.GCPercent)
 	}
 	os.Exit(Run(context.Background(), p, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }

@@ -37,6 +37,9 @@ type Program struct {
 	Source  string   // Go source text of that struct: its doc comments are the variables' meanings
 	Shared  []string // likewise of the groups of variables that it shares with other steps
 	Results []string // names of the results that the step may write; files of these names are removed at the start
+	// GCPercent has garbage collected sooner than Go's 100 does (debug.SetGCPercent), in a program that holds little at a
+	// time and is to stay small. 0, or GOGC in the environment, leaves it as it is.
+	GCPercent int
 }
 
 // Outcome is what a run of a step has to say to other programs.

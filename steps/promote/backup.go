@@ -3,6 +3,7 @@ package promote
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"dockline/pkg/fault"
 	"dockline/pkg/registry"
@@ -24,35 +25,50 @@ func (p *promotion) backupTag(it *item) (string, error) {
 // backUp puts the backup tag on the image that is about to be replaced, and makes sure that it is there. A backup tag
 // that holds another image is never moved. That one is there already is what a run that was broken off leaves behind.
 func (p *promotion) backUp(ctx context.Context, it *item) error {
+	if err := it.keep(ctx); err != nil {
+		return fmt.Errorf("keeping the image that is replaced: %w", err)
+	}
+	p.rt.Log.Info().Msgf("the image that is replaced is kept as %s", it.to.Reference(it.backup))
+	return nil
+}
+
+func (it *item) keep(ctx context.Context) error {
 	var refused error
 	for written := false; ; written = true {
-		found, present, err := it.to.Lookup(ctx, it.backup)
+		kept, err := it.isKept(ctx)
 		switch {
-		case err != nil:
-			return fmt.Errorf("keeping the image that is replaced: %w", err)
-		case present && found.Digest == it.held.Digest:
-			p.rt.Log.Info().Msgf("the image that is replaced is kept as %s", it.to.Reference(it.backup))
-			return nil
-		case present:
-			return it.noBackup("the backup tag %q holds another image, %q, and is never moved", it.to.Reference(it.backup), found.Digest)
+		case err != nil || kept:
+			return err
 		case refused != nil:
 			return it.noBackup("the registry refuses to write the backup tag %q: %w", it.to.Reference(it.backup), refused)
 		case written:
 			return it.noBackup("the backup tag %q was written, and is not there", it.to.Reference(it.backup))
 		}
-		switch err := it.to.Put(ctx, *it.held, it.backup); {
+		switch err := it.to.PutTag(ctx, *it.held, it.backup, time.Now(), it.isKept); {
 		case registry.RefusesTag(err): // all that the tag is to hold was let in, so that it is the tag that is not
 			refused = err
 		case err != nil:
-			return fmt.Errorf("keeping the image that is replaced: %w", err)
+			return err
 		}
 	}
+}
+
+// isKept tells whether the backup tag holds the image that is to be replaced; that it holds another one is an error.
+func (it *item) isKept(ctx context.Context) (bool, error) {
+	found, present, err := it.to.Lookup(ctx, it.backup)
+	switch {
+	case err != nil:
+		return false, err
+	case present && found.Digest != it.held.Digest:
+		return false, it.noBackup("the backup tag %q holds another image, %q, and is never moved", it.to.Reference(it.backup), found.Digest)
+	}
+	return present, nil
 }
 
 func (it *item) noBackup(format string, args ...any) error {
 	return &fault.Error{
 		Kind: fault.Refused, Side: it.to.Side(),
 		Hint: "nothing was replaced: set BACKUP_TAG to another template, with {version} and {digest8} in it",
-		Err:  fmt.Errorf("keeping the image that is replaced: "+format, args...),
+		Err:  fmt.Errorf(format, args...),
 	}
 }

@@ -16,8 +16,7 @@ func (p *promotion) check(ctx context.Context, it *item) error {
 	case err != nil:
 		return fmt.Errorf("checking the tag after it was written: %w", err)
 	case !present:
-		return fault.At(it.to.Side(), fault.New(fault.Refused,
-			"checking %q after it was written: the tag is gone, somebody removed it at the same time", it.report.Target))
+		return it.removed("right after it was written here")
 	case now.Digest != it.image.Digest:
 		return it.lostRace(now.Digest, "right after it was written here")
 	}
@@ -28,4 +27,10 @@ func (it *item) lostRace(now v1.Hash, when string) error {
 	return fault.WithHint(fault.At(it.to.Side(), fault.New(fault.Refused,
 		"promoting to %q: somebody else wrote the tag %s, it holds %q, not %q", it.report.Target, when, now, it.image.Digest)),
 		"find out who else promotes this version, then start this step again: it decides anew")
+}
+
+func (it *item) removed(when string) error {
+	return fault.WithHint(fault.At(it.to.Side(), fault.New(fault.Refused,
+		"promoting to %q: somebody else removed the tag %s", it.report.Target, when)),
+		"find out who removed it, and why, then start this step again: it decides anew")
 }

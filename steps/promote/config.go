@@ -76,6 +76,7 @@ type Config struct {
 	MinSoak time.Duration `env:"MIN_SOAK"`
 
 	plan     *plan             // PLAN_FILE's, when it is to be carried out
+	asked    []order           // by orders
 	patience registry.Patience // the default's zero value but in tests
 }
 

@@ -52,11 +52,11 @@ func (p *promotion) complete(ctx context.Context, it *item, meter *meter) error 
 	if err := both.Wait(); err != nil {
 		return err
 	}
-	what := "nothing to write"
+	what := ""
 	if it.report.Attached > 0 {
-		what = fmt.Sprintf("attached %d manifests that were missing", it.report.Attached)
+		what = fmt.Sprintf(": attached %d manifests that were missing", it.report.Attached)
 	}
-	p.rt.Log.Info().Msgf("%s holds this very image already: %s", it.report.Target, what)
+	p.rt.Log.Info().Msgf("%s holds this very image already%s", it.report.Target, what)
 	return nil
 }
 
@@ -84,10 +84,7 @@ func (p *promotion) copyOne(ctx context.Context, it *item, meter *meter) error {
 	})
 	if !p.set && !p.config.Record && it.promotion() == Copied {
 		// Nothing else is done before the tag is written, so that the last look costs no time now.
-		job.Last = func(ctx context.Context) error {
-			it.looked = true
-			return p.lookAgain(ctx, it)
-		}
+		job.Last = func(ctx context.Context) error { return p.lookAgain(ctx, it) }
 	}
 	copied, err := p.copier.Copy(ctx, job)
 	p.note(it, copied)

@@ -12,16 +12,16 @@ import (
 	"dockline/pkg/step"
 )
 
-// writePlan writes what a dry run found out: the plan, when all may be done as it says, and always the Markdown beside
+// writePlan finds out what a dry run tells people beside, and writes it where that is asked for: the plan, when all may be done as it says, and always the Markdown beside
 // it, which also tells what may not.
 func (p *promotion) writePlan(ctx context.Context, failure error) error {
+	if failure == nil { // else the registries may not answer
+		_ = each(ctx, p.items, parallelLookups, p.inspect) // which is for people alone
+	}
 	if p.config.PlanFile == "" {
 		return nil
 	}
 	made := p.plan()
-	if failure == nil { // else the registries may not answer
-		_ = each(ctx, p.items, parallelLookups, p.inspect) // which is for people alone
-	}
 	for i, it := range p.items {
 		made.Images[i].Revision, made.Images[i].Built, made.Images[i].Platforms = it.revision, it.built, it.platforms
 	}

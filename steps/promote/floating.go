@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -248,19 +249,35 @@ func (p *promotion) moveFloating(ctx context.Context, it *item) error {
 
 // move writes a floating tag that has not changed since it was decided about, and reads it back.
 func (f *floatingTag) move(ctx context.Context, it *item) error {
-	for written := false; ; written = true {
-		now, present, err := it.to.Lookup(ctx, f.tag)
-		switch {
-		case err != nil:
-			return err
-		case present && now.Digest == it.image.Digest:
-			return nil
-		case written || present != (f.held != nil) || present && now.Digest != f.held.Digest:
-			return fault.WithHint(fault.At(it.to.Side(), fault.New(fault.Refused, "somebody else has written or removed it meanwhile")),
-				"find out who else moves it, then start this step again: it decides anew")
-		}
-		if err := it.to.Put(ctx, it.image, f.tag); err != nil {
-			return err
-		}
+	done, err := f.moved(ctx, it)
+	if done || err != nil {
+		return err
 	}
+	again := func(ctx context.Context) (bool, error) { return f.moved(ctx, it) }
+	if err := it.to.PutTag(ctx, it.image, f.tag, time.Now(), again); err != nil {
+		return err
+	}
+	if done, err = f.moved(ctx, it); !done && err == nil {
+		err = f.lostRace(it)
+	}
+	return err
+}
+
+// moved tells whether the floating tag holds the image; that it holds anything but what was decided about is an error.
+func (f *floatingTag) moved(ctx context.Context, it *item) (bool, error) {
+	now, present, err := it.to.Lookup(ctx, f.tag)
+	switch {
+	case err != nil:
+		return false, err
+	case present && now.Digest == it.image.Digest:
+		return true, nil
+	case present != (f.held != nil) || present && now.Digest != f.held.Digest:
+		return false, f.lostRace(it)
+	}
+	return false, nil
+}
+
+func (f *floatingTag) lostRace(it *item) error {
+	return fault.WithHint(fault.At(it.to.Side(), fault.New(fault.Refused, "somebody else has written or removed it meanwhile")),
+		"find out who else moves it, then start this step again: it decides anew")
 }

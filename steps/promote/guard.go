@@ -46,7 +46,7 @@ func (p *promotion) decide(ctx context.Context, it *item) (err error) {
 	it.report.Replaced = it.held.Digest.String()
 	it.report.Backup = it.to.Reference(it.backup)
 	p.rt.Log.Warn().Str("reason", p.force.reason).
-		Msgf("%s %s, which holds %s", p.does("replacing", "would replace"), it.report.Target, described(ctx, it.to, *it.held))
+		Msgf("%s %s, which holds %s", p.does("going to replace", "would replace"), it.report.Target, described(ctx, it.to, *it.held))
 	return nil
 }
 

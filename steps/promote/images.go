@@ -27,8 +27,20 @@ const (
 	largestList = 1 << 20
 )
 
-// orders reads IMAGE, IMAGES or IMAGES_FILE, of which one is set. It returns all problems at once.
+// orders returns what IMAGE, IMAGES or IMAGES_FILE, of which one is set, asks for, and all problems with it at once. It
+// is read once: a pipe can be read no second time, and a file may be another one by then.
 func (c *Config) orders() ([]order, error) {
+	if c.asked == nil {
+		asked, err := c.readOrders()
+		if err != nil {
+			return asked, err
+		}
+		c.asked = asked
+	}
+	return c.asked, nil
+}
+
+func (c *Config) readOrders() ([]order, error) {
 	given := 0
 	for _, value := range []string{c.Image, c.Images, c.ImagesFile} {
 		if value != "" {
@@ -135,5 +147,5 @@ func readList(path string) (string, error) {
 	case len(content) > largestList:
 		return "", step.Problem("%q is larger than 1 MiB", path)
 	}
-	return string(content), nil
+	return strings.TrimPrefix(string(content), "\ufeff"), nil // as some editors begin a file
 }

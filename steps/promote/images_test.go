@@ -1,6 +1,8 @@
 package promote
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -46,4 +48,23 @@ func FuzzImages(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestAListIsReadOnce, from a pipe, and as an editor of Windows leaves it.
+func TestAListIsReadOnce(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	if _, err := write.WriteString("\ufeff" + hello + ":1.0\r\n# the end\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	_ = write.Close()
+	got := promote(t, s.with("IMAGE", "", "IMAGES_FILE", fmt.Sprintf("/proc/self/fd/%d", read.Fd())))
+	if got.status != 0 || holds(t, s.target, hello+":1.0") != s.digest {
+		t.Errorf("status %d: %s", got.status, got.log)
+	}
 }

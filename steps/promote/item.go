@@ -2,6 +2,7 @@ package promote
 
 import (
 	"context"
+	"time"
 
 	"dockline/pkg/record"
 	"dockline/pkg/registry"
@@ -24,7 +25,7 @@ type item struct {
 	there      bool                        // another run has written the tag since then: after lookAgain
 	tried      bool                        // this run has begun to write the tag
 	confirm    func(context.Context) error // that the record is still listed; nil when there is no doubt
-	looked     bool                        // lookAgain has looked while the image's manifest was written
+	looked     time.Time                   // when lookAgain found the tag as it was decided about
 	recorded   bool                        // an earlier run's promotion is on record: after copy
 	record     *record.Artifact            // that says what is done, once it is in the target but for its manifest
 	err        error                       // of the phase that failed for it

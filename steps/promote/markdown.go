@@ -11,7 +11,8 @@ func (p *plan) markdown(items []*item, failure error) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "### Promotion plan: %s from %s to %s\n\n", images(len(p.Images)), code(p.Source), code(p.Target))
 	if failure != nil {
-		fmt.Fprintf(&text, "**It would be refused:** %s\n\n", code(failure.Error()))
+		fmt.Fprintf(&text, "**%s:** %s\n\n", refusedOrUnknown(failure, "It would be refused", "What would be done could not be found out"),
+			code(failure.Error()))
 	}
 	text.WriteString("| image | from | to | promotion | digest | revision | built |\n| --- | --- | --- | --- | --- | --- | --- |\n")
 	for i, one := range p.Images {
@@ -19,7 +20,7 @@ func (p *plan) markdown(items []*item, failure error) string {
 		promotion := string(one.Promotion)
 		switch {
 		case it.err != nil:
-			promotion = "**refused:** " + code(it.err.Error())
+			promotion = "**" + refusedOrUnknown(it.err, "refused", "not known") + ":** " + code(it.err.Error())
 		case one.Replaced != "":
 			promotion = fmt.Sprintf("**%s:** replaces %s, which is kept as %s", one.Promotion, code(one.Replaced), code(one.Backup))
 			if one.Reason != "" {
@@ -37,6 +38,14 @@ func (p *plan) markdown(items []*item, failure error) string {
 	}
 	fmt.Fprintf(&text, "\nNothing has been written. %s\n", p.Tool)
 	return text.String()
+}
+
+// refusedOrUnknown returns the word for an error: of what a rule forbids or is not there, or of what could not be asked.
+func refusedOrUnknown(err error, refused, unknown string) string {
+	if ofOneImage(err) {
+		return refused
+	}
+	return unknown
 }
 
 func images(n int) string {

@@ -89,28 +89,38 @@ func ofOneImage(err error) bool {
 	return false
 }
 
-// together makes one error of the problems of several images: the one that ended the phase first, since it decides
-// about the exit status.
+// together makes one error of the problems of several images: the one first that another attempt mends least, since it
+// decides about the exit status. What ended the phase goes before what is said of one image alone.
 func together(problems []error, images int) error {
 	if len(problems) < 2 {
 		return errors.Join(problems...)
 	}
-	slices.SortStableFunc(problems, func(a, b error) int {
-		switch {
-		case ofOneImage(a) == ofOneImage(b):
-			return 0
-		case ofOneImage(b):
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(problems, func(a, b error) int { return rank(a) - rank(b) })
 	told := problems[:min(len(problems), mostProblems)]
 	err := fmt.Errorf("%d of %d images: %w", len(problems), images, errors.Join(told...))
 	if more := len(problems) - len(told); more > 0 {
 		err = fmt.Errorf("%w\nand %d more, which REPORT_FILE tells", err, more)
 	}
-	return err
+	return &several{error: err, first: problems[0]}
 }
+
+func rank(err error) int {
+	switch kind := fault.KindOf(err); {
+	case kind == fault.Unavailable, kind == fault.TimedOut:
+		return 2
+	case ofOneImage(err):
+		return 1
+	}
+	return 0
+}
+
+// several is the text of many problems, and in all else the first of them: what helps with another may not help with it.
+type several struct {
+	error
+	first error
+}
+
+func (s *several) Unwrap() error { return s.first }
 
 // outlasting returns a context that ends some time after ctx does: for what is better brought to its end than broken off.
 func outlasting(ctx context.Context, by time.Duration) (longer context.Context, done func()) {

@@ -29,7 +29,7 @@ const (
 	// putBackLongest is when a registry that does not answer is given up: the tags that stay are told, and a person can
 	// act.
 	putBackLongest = time.Minute
-	// mostNamed is how many tags that stay the last line names; the report names them all.
+	// mostNamed is how many tags of a kind the last line names; the report names them all.
 	mostNamed = 20
 )
 
@@ -71,9 +71,9 @@ func (it *item) putBack(ctx context.Context) (tagState, error) {
 	case !present || now.Digest != it.image.Digest:
 		return tagTaken, nil
 	case it.held != nil:
-		err = it.to.Put(ctx, *it.held, it.tag)
+		err = it.to.PutTag(ctx, *it.held, it.tag, time.Now(), it.isNotOurs)
 	default:
-		_, err = it.to.DeleteTag(ctx, it.tag)
+		_, err = it.to.DeleteTag(ctx, it.tag, time.Now(), it.isNotOurs)
 	}
 	// Whether it was done is what the registry holds: answers are lost, and some take a DELETE and do nothing.
 	now, present, unread := it.to.Lookup(ctx, it.tag)
@@ -90,32 +90,56 @@ func (it *item) putBack(ctx context.Context) (tagState, error) {
 	return tagTaken, nil
 }
 
+// isNotOurs tells whether the tag holds anything but what this run wrote: then it is left.
+func (it *item) isNotOurs(ctx context.Context) (bool, error) {
+	now, present, err := it.to.Lookup(ctx, it.tag)
+	return err == nil && (!present || now.Digest != it.image.Digest), err
+}
+
 // afterPutBack tells what became of the tags: in the error's text or, after a signal, whose last line has no room for
 // it, in the hint.
 func (p *promotion) afterPutBack(ctx context.Context, tried []*item, cause error) error {
-	var stay []string
+	var stay, taken []string
 	for _, it := range tried {
 		switch it.report.Tag {
 		case tagStays, tagUnknown, "":
-			stay = append(stay, fmt.Sprintf("%q", it.report.Target))
+			stay = append(stay, it.report.Target)
+		case tagTaken:
+			taken = append(taken, it.report.Target)
 		}
+	}
+	others := ""
+	if len(taken) > 0 {
+		others = "; somebody else has written these since, and they were left: " + named(taken)
 	}
 	interrupted := ctx.Err() != nil
-	if len(stay) == 0 {
-		if interrupted {
-			return &fault.Error{Err: cause, Hint: "no tag of the set has moved, or it was put back; start the same step again to complete the work"}
-		}
-		return fmt.Errorf("%w; the set's other tags are as they were", cause)
+	switch {
+	case len(stay) == 0 && interrupted:
+		return &fault.Error{Err: cause, Hint: "no tag of the set has moved, or it was put back" + others +
+			"; start the same step again to complete the work"}
+	case len(stay) == 0:
+		return fmt.Errorf("%w; the set's other tags are as they were%s", cause, others)
 	}
-	more := ""
-	if len(stay) > mostNamed {
-		more = fmt.Sprintf(" and %d more, which REPORT_FILE names", len(stay)-mostNamed)
-		stay = stay[:mostNamed]
-	}
-	moved := fmt.Sprintf("these tags hold the new image, or it is unknown, and could not be put back: %s%s", strings.Join(stay, ", "), more)
+	moved := "these tags hold the new image, or it is unknown, and could not be put back: " + named(stay) + others
 	const again = "start this step again: it completes the set"
 	if interrupted {
 		return &fault.Error{Kind: fault.Unavailable, Side: tried[0].to.Side(), Hint: moved + "; " + again, Err: cause}
 	}
 	return &fault.Error{Kind: fault.Unavailable, Side: tried[0].to.Side(), Hint: again, Err: fmt.Errorf("%w; %s", cause, moved)}
+}
+
+// named lists some references.
+func named(references []string) string {
+	var text strings.Builder
+	for i, reference := range references {
+		if i == mostNamed {
+			fmt.Fprintf(&text, " and %d more, which REPORT_FILE names", len(references)-mostNamed)
+			break
+		}
+		if i > 0 {
+			text.WriteString(", ")
+		}
+		fmt.Fprintf(&text, "%q", reference)
+	}
+	return text.String()
 }

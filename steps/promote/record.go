@@ -45,7 +45,7 @@ func (p *promotion) record(ctx context.Context, it *item) error {
 // recordAndLook records, and has the last look at the tag meanwhile where the tag is the next that is written: of one
 // image that replaces none.
 func (p *promotion) recordAndLook(ctx context.Context, it *item) error {
-	if p.set || it.looked || it.promotion() != Copied {
+	if p.set || !it.looked.IsZero() || it.promotion() != Copied {
 		return p.record(ctx, it)
 	}
 	both, bothContext := errgroup.WithContext(ctx)
@@ -55,7 +55,6 @@ func (p *promotion) recordAndLook(ctx context.Context, it *item) error {
 	})
 	both.Go(func() (err error) {
 		defer fault.Catch(&err)
-		it.looked = true
 		return p.lookAgain(bothContext, it)
 	})
 	return both.Wait()

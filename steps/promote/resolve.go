@@ -15,7 +15,6 @@ func (p *promotion) resolve(ctx context.Context, it *item) error {
 		found   registry.Manifest
 		present bool
 	)
-	p.copier.Prepare(ctx, it.to)
 	both, bothContext := errgroup.WithContext(ctx)
 	both.Go(func() (err error) {
 		defer fault.Catch(&err)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"dockline/e2e/faultyregistry"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -82,6 +84,28 @@ func TestAllRefusalsOfASetAreToldAtOnce(t *testing.T) {
 	for _, text := range []string{"2 of 3 images", held, "deepsky/missing:1.0"} {
 		if !strings.Contains(got.last, text) {
 			t.Errorf("the last line lacks %q: %s", text, got.last)
+		}
+	}
+	if !strings.Contains(got.stdout, "3 images: 2 failed, 1 not done") {
+		t.Errorf("the table ends otherwise than with what became of each:\n%s", got.stdout)
+	}
+}
+
+// TestWhatIsForbiddenStaysForbidden: where one image is refused and another could not be looked up, another attempt would
+// not help, and what to do about the first is not told about the second.
+func TestWhatIsForbiddenStaysForbidden(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	push(t, s.target, hello+":1.0", twoPlatforms(t, "0ld"))
+	for _, away := range []string{hello, "deepsky/fine"} {
+		push(t, s.source, "deepsky/fine:1.0", twoPlatforms(t, "f1ne"))
+		s.target.Break("GET "+away+"/manifests/1.0", -1, faultyregistry.Status(503, ""))
+		s.target.Break("GET deepsky/fine/manifests/1.0", -1, faultyregistry.Status(503, ""))
+		got := promote(t, s.with("IMAGE", "", "IMAGES", hello+":1.0,deepsky/fine:1.0"))
+		s.target.Mend()
+		forbidden := away != hello
+		if forbidden != (got.status == 3) || forbidden != strings.Contains(got.last, "FORCE_REPLACES") || !forbidden && got.status != 6 {
+			t.Errorf("%s is away: status %d, %s", away, got.status, got.last)
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 func (p *promotion) summarize(to io.Writer, failure error) {
 	switch {
 	case p.set:
-		p.summarizeSet(to)
+		p.summarizeSet(to, failure)
 	case failure == nil:
 		p.items[0].summarize(to, p.config.DryRun)
 	}
@@ -59,7 +59,7 @@ func (f *floatingReport) words() string {
 }
 
 // summarizeSet prints one row an image.
-func (p *promotion) summarizeSet(to io.Writer) {
+func (p *promotion) summarizeSet(to io.Writer, failure error) {
 	head := step.NewTable(to)
 	head.Row("from", p.source.Address())
 	head.Row("to", p.target.Address())
@@ -72,7 +72,7 @@ func (p *promotion) summarizeSet(to io.Writer) {
 	table.Row(columns...)
 	count := map[string]int{}
 	for _, it := range p.items {
-		state := it.state()
+		state := it.state(failure != nil && !p.config.DryRun)
 		count[state]++
 		cells := []string{it.order.image.Name, short(it.wanted), it.tag, state, short(it.report.Digest)}
 		if p.config.DryRun {
@@ -95,12 +95,14 @@ func (p *promotion) summarizeSet(to io.Writer) {
 }
 
 // state is what a table says of an item: what was decided, unless that came to nothing.
-func (it *item) state() string {
+func (it *item) state(failed bool) string {
 	switch {
 	case it.report.Tag != "":
 		return string(it.report.Tag)
 	case it.err != nil:
 		return "failed"
+	case failed && it.promotion() != Same && !it.tried && !it.there:
+		return "not done"
 	}
 	return cmp.Or(string(it.promotion()), "undecided")
 }

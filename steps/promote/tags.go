@@ -16,10 +16,10 @@ import (
 // registry all the same, and later than anybody looks. A step has some four seconds in all.
 const finishWithin = 1500 * time.Millisecond
 
-// tags has the release tags hold the images: all of them, or none as far as the registry lets that be. It is the last
-// that a run writes.
+// tags has the release tags hold the images: all of them, or none as far as the registry lets that be. Only floating tags
+// are written after them.
 func (p *promotion) tags(ctx context.Context, items []*item) error {
-	if err := each(ctx, items, parallelLookups, p.lastLook); err != nil {
+	if err := each(ctx, p.lookedAt(items), parallelLookups, p.lastLook); err != nil {
 		return err
 	}
 	if err := p.putTags(ctx, items); err != nil {
@@ -32,9 +32,18 @@ func (p *promotion) tags(ctx context.Context, items []*item) error {
 	return err // if they cannot be read at the moment, they have been written all the same
 }
 
+// lookedAt are those whose tags are looked at once more before the first is written: of a set also those that held their
+// images already, which may have been replaced while the others were copied.
+func (p *promotion) lookedAt(written []*item) []*item {
+	if len(written) == 0 || !p.set {
+		return written
+	}
+	return append(p.with(Same), written...)
+}
+
 // lastLook looks at the tag again, unless that was done a moment ago.
 func (p *promotion) lastLook(ctx context.Context, it *item) error {
-	if it.looked {
+	if time.Since(it.looked) <= registry.FreshLook {
 		return nil
 	}
 	return p.lookAgain(ctx, it)
@@ -54,9 +63,8 @@ func (p *promotion) readBack(ctx context.Context, it *item) error {
 	return both.Wait()
 }
 
-// lookAgain refuses when a tag has changed since it was decided about: between this look and the write lie as few
-// requests as the distribution specification, without a conditional PUT, lets one come to when no tag of the set is to
-// be written before all of them were looked at.
+// lookAgain refuses when a tag has changed since it was decided about. The distribution specification has no conditional
+// PUT: what somebody else writes between the last look and the write is replaced. So that look is less than a second old.
 func (p *promotion) lookAgain(ctx context.Context, it *item) error {
 	now, present, err := it.to.Lookup(ctx, it.tag)
 	switch {
@@ -64,9 +72,12 @@ func (p *promotion) lookAgain(ctx context.Context, it *item) error {
 		return err
 	case present && now.Digest == it.image.Digest:
 		it.there = true // another run was faster
+	case !present && it.held != nil:
+		return it.removed("meanwhile")
 	case present && (it.held == nil || now.Digest != it.held.Digest):
 		return it.lostRace(now.Digest, "meanwhile")
 	}
+	it.looked = time.Now()
 	return nil
 }
 
@@ -95,7 +106,10 @@ func (p *promotion) putTags(ctx context.Context, items []*item) error {
 }
 
 func (p *promotion) putTag(ctx context.Context, it *item) error {
-	err := it.to.Put(ctx, it.image, it.tag)
+	err := it.to.PutTag(ctx, it.image, it.tag, it.looked, func(ctx context.Context) (done bool, err error) {
+		err = p.lookAgain(ctx, it)
+		return it.there, err
+	})
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
