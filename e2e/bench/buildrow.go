@@ -57,6 +57,6 @@ func manyFiles() (gitserver.Files, error) {
 
 func hugeLayer() (gitserver.Files, error) {
 	return gitserver.Text(map[string]string{
-		"Dockerfile": fmt.Sprintf("ARG BASE\nFROM ${BASE}\nRUN [\"/bin/fill\", \"/srv/huge\", \"%d\"]\n", int64(2)<<30),
+		"Dockerfile": fmt.Sprintf("ARG BASE\nFROM ${BASE}\nRUN [\"/bin/fill\", \"/huge\", \"%d\"]\n", int64(2)<<30),
 	}), nil
 }

@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"dockline/pkg/fault"
 )
 
 // dialer makes a connection.
@@ -51,7 +53,11 @@ func (a *ahead) connect(ctx context.Context, network, address string) (net.Conn,
 	a.mu.Unlock()
 	if first {
 		for range a.number {
-			go a.one(context.WithoutCancel(ctx), network, address)
+			go func() {
+				var crash error // nothing is opened then
+				defer fault.Catch(&crash)
+				a.one(context.WithoutCancel(ctx), network, address)
+			}()
 		}
 	}
 	return a.dial(ctx, network, address)
