@@ -71,7 +71,8 @@ type Build struct {
 	// image reference (with or without tag or digest).
 	Images []string
 
-	// BaseBytes is how large the layers of these images are, as they are pulled. The default, 0, is that nobody knows.
+	// BaseBytes is how large the layers of the largest of these images are, as they are pulled. The default, 0, is that nobody
+	// knows.
 	BaseBytes int64
 
 	// Puller fetches base images for the child. The default, nil, allows none (FROM scratch).

@@ -150,10 +150,11 @@ func runExecutor(told order, arguments []string) (last string, err error) {
 	if err != nil {
 		return "", err
 	}
-	said := make(chan string)
+	said := make(chan string, 1)
 	go func() {
-		var crash error // then the end of the output is not told, and the build fails by its own status
+		var crash error // then what was said last is not told
 		defer fault.Catch(&crash)
+		defer close(said)
 		said <- passOn(read, os.Stdout)
 	}()
 	stop := reap(command.Process.Pid)

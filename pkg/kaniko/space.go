@@ -39,8 +39,8 @@ func roomAt(path string) (room, error) {
 	return found, nil
 }
 
-// checkSpace refuses a build that cannot fit, and warns of one that may not: the base images' files go to the root, and
-// their layers once more into the image's folder.
+// checkSpace refuses a build that cannot fit, and warns of one that may not: the largest base image's files go to the root,
+// and its layers, if it is the last stage's, once more into the image's folder.
 func (b Build) checkSpace() (warning string, err error) {
 	folder := Dir
 	if b.Layout != "" {
@@ -60,13 +60,13 @@ func (b Build) checkSpace() (warning string, err error) {
 	}
 	files, layers := b.BaseBytes*unpackedFactor, b.BaseBytes
 	if mountOf(folder, mounts.mounts).device == mountOf("/", mounts.mounts).device {
-		return root.judge(b.BaseBytes+layers, files+layers)
+		return root.judge(b.BaseBytes, files+layers)
 	}
 	first, err := root.judge(b.BaseBytes, files)
 	if err != nil {
 		return "", err
 	}
-	second, err := image.judge(layers, layers)
+	second, err := image.judge(0, layers)
 	return strings.Trim(first+"; "+second, "; "), err
 }
 
@@ -74,7 +74,7 @@ func (b Build) checkSpace() (warning string, err error) {
 func (r room) judge(certainly, likely int64) (warning string, err error) {
 	if r.bytes < certainly || r.bytes == 0 || r.files == 0 {
 		return "", fault.WithHint(
-			fault.New(fault.BuildFailed, "refusing to build: %s, and the base images alone need %s", r, size(certainly)),
+			fault.New(fault.BuildFailed, "refusing to build: %s, and a base image alone needs %s", r, size(certainly)),
 			"give the container more room there (on Kubernetes ephemeral-storage, or a larger volume), or remove what fills it")
 	}
 	if r.bytes < likely+leastBytes || r.files >= 0 && r.files < leastFiles {

@@ -18,7 +18,7 @@ func TestRoom(t *testing.T) {
 	}{
 		"plenty":                      {room{"/", plenty, plenty}, 1 << 30, false, ""},
 		"a file system without limit": {room{"/", plenty, -1}, 1 << 30, false, ""},
-		"too small for sure":          {room{"/", 9e8, plenty}, 1e9, true, `"/" has 900.0 MB left, and the base images alone need 1000.0 MB`},
+		"too small for sure":          {room{"/", 9e8, plenty}, 1e9, true, `"/" has 900.0 MB left, and a base image alone needs 1000.0 MB`},
 		"too small perhaps":           {room{"/image", 2e9, plenty}, 1e9, false, `"/image" has 2000.0 MB left, and 3268.4 MB are likely`},
 		"nothing left, nothing known": {room{"/", 0, plenty}, 0, true, "has 0.0 MB left"},
 		"no file more":                {room{"/", plenty, 0}, 0, true, "left, for 0 files"},

@@ -10,26 +10,27 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// baseBytes is how large the layers of these images are for a platform, as they are pulled, each layer once. What cannot
-// be found out counts as nothing: the build itself will say what is wrong with it.
-func (p *puller) baseBytes(ctx context.Context, images []string, platform string) int64 {
+// baseBytes is how large the layers of the largest of these images are for a platform, as they are pulled, each layer once.
+// What cannot be found out counts as nothing: the build itself will say what is wrong with it.
+func (p *puller) baseBytes(ctx context.Context, images []string, platform string) (largest int64) {
 	wanted := platforms.Only(platforms.DefaultSpec())
 	if parsed, err := platforms.Parse(platform); platform != "" && err == nil {
 		wanted = platforms.Only(parsed)
 	}
-	layers := map[v1.Hash]int64{}
 	for _, image := range images {
 		reference, err := name.ParseReference(image)
 		if err != nil {
 			continue
 		}
+		layers := map[v1.Hash]int64{}
 		p.addLayers(ctx, layers, reference.Context(), reference.Identifier(), wanted)
+		var sum int64
+		for _, size := range layers {
+			sum += size
+		}
+		largest = max(largest, sum)
 	}
-	var sum int64
-	for _, size := range layers {
-		sum += size
-	}
-	return sum
+	return largest
 }
 
 // addLayers adds the layers that a manifest names, or, of an index, the manifest for the platform.
@@ -37,14 +38,11 @@ func (p *puller) addLayers(
 	ctx context.Context, layers map[v1.Hash]int64, from name.Repository, reference string, wanted platforms.Matcher,
 ) {
 	_, content, err := p.Manifest(ctx, from, reference)
-	if err != nil {
-		return
-	}
 	var manifest struct {
 		Layers    []v1.Descriptor `json:"layers"`
 		Manifests []v1.Descriptor `json:"manifests"`
 	}
-	if json.Unmarshal(content, &manifest) != nil {
+	if err != nil || json.Unmarshal(content, &manifest) != nil {
 		return
 	}
 	for _, layer := range manifest.Layers {

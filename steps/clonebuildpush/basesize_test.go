@@ -14,7 +14,7 @@ import (
 	"dockline/pkg/registry"
 )
 
-// TestBaseBytes sums up what will be unpacked: each layer once, and of an index the platform's alone.
+// TestBaseBytes sums up the layers of the largest image, and of an index the platform's alone.
 func TestBaseBytes(t *testing.T) {
 	t.Parallel()
 	host := startRegistry(t)
