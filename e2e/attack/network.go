@@ -161,7 +161,7 @@ func rewriteHosts(g Given) error {
 	if err := os.WriteFile("/etc/hosts", []byte(aside+" localhost\n"), 0o644); err != nil { //nolint:gosec // hostile
 		return err
 	}
-	if err := startDaemon(g, daemonAside); err != nil {
+	if err := startDaemon(g, beAside); err != nil {
 		return err
 	}
 	time.Sleep(hostsAreKnown)

@@ -189,6 +189,9 @@ func above(g Given) (evidence, why string) {
 	return memory(g)
 }
 
+// regained is the word for the copy.
+const regained = "regained"
+
 // regain copies this program, gives the copy all that a default container may have, and runs it.
 func regain(g Given) (evidence, why string) {
 	self, err := os.ReadFile("/proc/self/exe")
@@ -203,7 +206,7 @@ func regain(g Given) (evidence, why string) {
 	if err := unix.Setxattr(path, "security.capability", fileCapabilities(), 0); err != nil {
 		return "", err.Error()
 	}
-	said, err := exec.Command(path, "attack", g.Words(), "regained").CombinedOutput()
+	said, err := exec.Command(path, "attack", g.Words(), regained).CombinedOutput()
 	if err != nil {
 		return "", err.Error()
 	}

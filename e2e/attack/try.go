@@ -3,7 +3,6 @@ package attack
 import (
 	"fmt"
 	"os"
-	"slices"
 )
 
 // try is an attack as a RUN does it. Evidence is what it has got, "" for nothing; why says what it met.
@@ -23,7 +22,7 @@ var (
 	}
 	laters = map[string]later{
 		"hosts": rewriteHosts, "daemon": leaveDaemon, "results-overwritten": leaveDaemon, "results-link": linkResult,
-		"results-of-a-failure": forgeResult, "layout": leaveDaemon, "program-replaced": replaceProgram,
+		"results-of-a-failure": forgeResult, "layout": leaveForger, "program-replaced": replaceProgram,
 		"program-added": addProgram, "program-removed": removeProgram, "path": addToPath, "shell": replaceShell,
 		"certificate": addCertificate, "base-link": throughLink, "log-escape": escape, "log-section": sectionMark,
 		"log-return": carriageReturn, "log-forged": forgeLine, "log-secret": printSecret,
@@ -35,7 +34,7 @@ var (
 //
 //	GIVEN NAME…      tries the attacks, in a RUN
 //	GIVEN judge      says which of those that were left for later have succeeded, after the step
-//	GIVEN daemon     is what some of them leave running, and GIVEN daemon-aside
+//	GIVEN be-daemon  is what some of them leave running; there are others of its kind
 //	GIVEN regained   is a program that was given capabilities
 func Run(words []string) int {
 	given, err := parseGiven(words[0])
@@ -43,19 +42,18 @@ func Run(words []string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	switch {
-	case slices.Equal(words[1:], []string{"judge"}):
-		judge(given)
-		return 0
-	case slices.Equal(words[1:], []string{"daemon"}):
-		daemon(given)
-		return 0
-	case slices.Equal(words[1:], []string{daemonAside}):
-		go listenAside(given)
-		daemon(given)
-		return 0
-	case slices.Equal(words[1:], []string{"regained"}):
-		tell("file-capability", above, given)
+	role, found := map[string]func(){
+		judged:   func() { judge(given) },
+		beDaemon: func() { daemon(given, func() {}) },
+		beForger: func() { daemon(given, forgeLayouts) },
+		beAside: func() {
+			go listenAside(given)
+			daemon(given, func() {})
+		},
+		regained: func() { tell("file-capability", above, given) },
+	}[words[1]]
+	if found {
+		role()
 		return 0
 	}
 	for _, name := range words[1:] {
