@@ -44,6 +44,7 @@ var withoutParameter = map[string]string{
 	"RECORD_PUBLIC_KEY_FILE":     "record-public-key holds them",
 	"REPORT_DIR":                 "it is the workspace reports",
 	"ALLOW_PRIVILEGED":           "the Task's containers are not privileged",
+	"KANIKO_EXECUTOR":            "the Task's image holds no other program",
 	"DEPLOY_FREEZE":              "it is GitLab's to say",
 	"REQUIRE_PROTECTED_REF":      "likewise",
 	"PROTECTED_REF":              "likewise",

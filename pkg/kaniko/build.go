@@ -71,6 +71,10 @@ type Build struct {
 	// image reference (with or without tag or digest).
 	Images []string
 
+	// BaseBytes is how large the layers of the largest of these images are, as they are pulled. The default, 0, is that nobody
+	// knows.
+	BaseBytes int64
+
 	// Puller fetches base images for the child. The default, nil, allows none (FROM scratch).
 	Puller Puller
 
@@ -84,6 +88,11 @@ type Build struct {
 
 	// ReadOnly are folders that no RUN must be able to change, since somebody trusts what they hold after the build.
 	ReadOnly []string
+
+	// Executor is the path of another Kaniko executor program that builds instead of the one which is built in. It lies
+	// directly in Dir. It is a RUN's equal, whose memory every RUN can read: so Secrets must be empty, and a RUN could pull what
+	// Images names. A failure names no instruction. The default is none.
+	Executor string
 
 	// AllowPrivileged builds even where the credentials cannot be kept from a RUN: in a privileged container, or with
 	// the socket of a container engine mounted.

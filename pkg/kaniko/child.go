@@ -56,7 +56,11 @@ func build(told order, watch *watcher) (answer outcome) {
 		}
 	}()
 	watch.listen()
-	digest, err := watch.run(told)
+	how := watch.run
+	if told.Executor != "" {
+		how = execute
+	}
+	digest, err := how(told)
 	if err != nil {
 		return outcome{Problem: reason(err), Status: status(err)}
 	}
@@ -139,17 +143,38 @@ type watcher struct {
 func (w *watcher) listen() {
 	logrus.SetFormatter(w)
 	logrus.SetOutput(w.log)
-	// logrus.Fatal, which Kaniko's packages call in whichever goroutine, would end the process without an answer.
+	// logrus.Fatal, which Kaniko's packages call in whichever goroutine, would end the process without an answer. Some of
+	// its errors are told to the log alone, and the image is then made without what they are about.
 	logrus.AddHook(w)
 }
 
 // Levels implements logrus.Hook.
-func (w *watcher) Levels() []logrus.Level { return []logrus.Level{logrus.FatalLevel} }
+func (w *watcher) Levels() []logrus.Level {
+	return []logrus.Level{logrus.FatalLevel, logrus.ErrorLevel}
+}
 
 // Fire implements logrus.Hook.
 func (w *watcher) Fire(entry *logrus.Entry) error {
-	w.answer(outcome{Problem: entry.Message})
+	if problem := spoils(entry.Message); problem != "" {
+		w.answer(outcome{Problem: problem})
+	}
+	if entry.Level == logrus.FatalLevel {
+		w.answer(outcome{Problem: entry.Message})
+	}
 	return nil
+}
+
+// spoils says what is wrong with an image that Kaniko v1.27.5 goes on to make after this message, "" for nothing.
+func spoils(message string) string {
+	if link, found := strings.CutPrefix(message, "Couldn't eval "); found {
+		link, _, _ = strings.Cut(link, " with link ")
+		return fmt.Sprintf("the link %q leads in a circle, through a file, or to what must not be read: "+
+			"Kaniko would leave files out of the image for it", link)
+	}
+	if strings.HasPrefix(message, "Error matching, ") || strings.HasPrefix(message, "Unable to get relative path, ") {
+		return "reading .dockerignore: " + message
+	}
+	return ""
 }
 
 // Format makes a line of a message (logrus.Formatter).

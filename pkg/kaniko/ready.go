@@ -15,8 +15,9 @@ import (
 // Ready says whether a build may take place here: only in our image or sandbox, whatever is allowed, because Kaniko
 // deletes the root file system it is in. A stray /.dockerenv, by which Kaniko itself would judge, means nothing.
 //
-// Unless allowPrivileged, it is fault.Denied too where a RUN could take over the machine, and every credential with it:
-// in a privileged container, and where the socket of a container engine is mounted.
+// It is fault.Denied where the container is not root's, or lacks a capability without which nothing can be unpacked, and,
+// unless allowPrivileged, where a RUN could take over the machine, and every credential with it: in a privileged container,
+// and where the socket of a container engine is mounted.
 func Ready(allowPrivileged bool) error { return ready("/", os.Getenv("KANIKO_DIR"), allowPrivileged) }
 
 func ready(root, kanikoDir string, allowPrivileged bool) error {
@@ -33,7 +34,14 @@ func ready(root, kanikoDir string, allowPrivileged bool) error {
 	}
 	if os.Geteuid() != 0 {
 		return fault.WithHint(fault.New(fault.Denied, "building needs user 0, and this is user %d", os.Geteuid()),
-			"run the step as root; on OpenShift with a SecurityContextConstraints that allows it, such as anyuid")
+			"run the step as root (securityContext.runAsUser: 0); on OpenShift with a SecurityContextConstraints that allows it, such as anyuid")
+	}
+	have, err := capabilities()
+	if err != nil {
+		return err
+	}
+	if err := checkCapabilities(have); err != nil {
+		return err
 	}
 	if allowPrivileged {
 		return nil

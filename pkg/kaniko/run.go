@@ -33,6 +33,10 @@ type order struct {
 	Proxy          string   // the parent's address, with the password
 	Hosts          []string // the registries that are asked through it
 	Layout         string   // folder for the image
+	Work           string   // folder for what goes with the build
+
+	Executor string            // another program, "" for none
+	Doors    map[string]string // where it finds each registry: HOST:PORT by host
 }
 
 // outcome is what the child answers, through a pipe that it alone holds.
@@ -56,6 +60,9 @@ func (b Build) Run(ctx context.Context) (*Image, error) {
 	if err := b.checkFolders(); err != nil {
 		return nil, err
 	}
+	if err := b.checkRoom(); err != nil {
+		return nil, err
+	}
 	proxy, err := b.startProxy()
 	if err != nil {
 		return nil, err
@@ -71,7 +78,10 @@ func (b Build) Run(ctx context.Context) (*Image, error) {
 			_ = os.RemoveAll(work)
 		}
 	}()
-	told := b.order(work, proxy)
+	told, err := b.order(work, proxy)
+	if err != nil {
+		return nil, err
+	}
 	text, err := os.ReadFile(told.DockerfilePath) // before a RUN could change it
 	if err != nil {
 		return nil, fault.New(fault.BuildFailed, "reading the Dockerfile: %w", err)
@@ -118,6 +128,24 @@ func (b Build) Run(ctx context.Context) (*Image, error) {
 	return image, nil
 }
 
+// checkRoom warns of what the build may lack, and refuses what cannot fit.
+func (b Build) checkRoom() error {
+	have, err := capabilities()
+	if err != nil {
+		return err
+	}
+	space, err := b.checkSpace()
+	if err != nil {
+		return err
+	}
+	for _, warning := range []string{capabilityWarning(have), space} {
+		if warning != "" {
+			b.say("warning", warning)
+		}
+	}
+	return nil
+}
+
 // checkFolders refuses a build context or a layout that Kaniko would delete with the root file system, or take for a
 // part of it, and a folder that a RUN must not change and could.
 func (b Build) checkFolders() error {
@@ -141,6 +169,9 @@ func (b Build) checkFolders() error {
 			return err
 		}
 	}
+	if err := b.checkExecutor(); err != nil {
+		return err
+	}
 	for _, dir := range b.ReadOnly {
 		if err := unchangeable(dir, around.mounts); err != nil {
 			return err
@@ -158,16 +189,21 @@ func staysInPlace(what, dir string, mounts []mount) error {
 		"mount it, or put it below "+Dir)
 }
 
-func (b Build) order(work string, proxy *proxy) order {
+func (b Build) order(work string, proxy *proxy) (order, error) {
 	told := order{
 		ContextDir: b.ContextDir, DockerfilePath: b.dockerfile(), BuildArgs: b.BuildArgs, Target: b.Target,
 		Platform: b.Platform, Secrets: b.Secrets, Created: b.Created, Reproducible: b.Reproducible,
 		Proxy: proxy.url(), Hosts: proxy.hosts(), Layout: cmp.Or(b.Layout, filepath.Join(work, "image")),
+		Work: filepath.Join(work, "executor"), Executor: b.Executor,
 	}
 	for _, key := range slices.Sorted(maps.Keys(b.Labels)) {
 		told.Labels = append(told.Labels, key+"="+b.Labels[key])
 	}
-	return told
+	var err error
+	if b.Executor != "" {
+		told.Doors, err = proxy.openDoors()
+	}
+	return told, err
 }
 
 func (b Build) dockerfile() string {

@@ -31,6 +31,7 @@ func (r *runner) build(
 	if request.Pull, err = newPuller(ctx, access, request.Images); err != nil {
 		return built{}, err
 	}
+	request.BaseBytes = request.Pull.baseBytes(ctx, request.Images, request.Platform)
 	if layout != "" {
 		request.Layout, request.ReadOnly = layout, []string{r.CheckoutDir}
 	}
@@ -39,6 +40,10 @@ func (r *runner) build(
 	}
 	if err := hideCredentials(rt, r.root, r.SourceDir, r.AllowReadableCredentials); err != nil {
 		return built{}, err
+	}
+	if r.KanikoExecutor != "" {
+		rt.Log.Warn().Str("executor", r.KanikoExecutor).
+			Msg("another executor builds: the pre-flight does not know what it builds otherwise than the Dockerfile says")
 	}
 	defer rt.Section("build", "Building "+what.Image.String())()
 	image, closeImage, err := r.builder.Build(ctx, request)

@@ -85,6 +85,10 @@ type Config struct {
 	// PHASE=build alike.
 	KeepGitDir bool `env:"KEEP_GIT_DIR"`
 
+	// Path of another Kaniko executor program that builds instead of the one that is built in, such as /kaniko/executor: it
+	// must be directly in that folder. Every RUN can read its memory, so BUILD_SECRET_… is refused beside it; and what fails names no instruction.
+	KanikoExecutor string `env:"KANIKO_EXECUTOR"`
+
 	// Build although the container is privileged or holds a container engine's socket, so that a Dockerfile's RUN
 	// can reach every credential, and the machine.
 	AllowPrivileged bool `env:"ALLOW_PRIVILEGED"`
@@ -148,6 +152,14 @@ func (c *Config) Validate() error {
 	for variable, path := range map[string]string{"CONTEXT_DIR": c.ContextDir, "DOCKERFILE": c.Dockerfile} {
 		if !filepath.IsLocal(path) {
 			problem("%s: %q leaves the repository", variable, path)
+		}
+	}
+	if c.KanikoExecutor != "" && !filepath.IsAbs(c.KanikoExecutor) {
+		problem("KANIKO_EXECUTOR: %q is not an absolute path", c.KanikoExecutor)
+	}
+	for name := range c.BuildSecrets {
+		if c.KanikoExecutor != "" {
+			problem("BUILD_SECRET_%s and KANIKO_EXECUTOR are both set: every RUN could read the secret in the other program's memory", name)
 		}
 	}
 	_, err := pairs(c.BuildArgs)

@@ -1,7 +1,6 @@
 package clonebuildpush
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +51,7 @@ func (kanikoBuilder) Build(ctx context.Context, what request) (v1.Image, func(),
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, what.Name)
-	ignore := append(append(bytes.Clone(what.Ignore), '\n'), strings.Join(what.Exclude, "\n")+"\n"...)
+	ignore := ignored(string(what.Ignore) + "\n" + strings.Join(what.Exclude, "\n") + "\n")
 	if err := errors.Join(os.WriteFile(path, what.Dockerfile, 0o600), os.WriteFile(path+".dockerignore", ignore, 0o600)); err != nil {
 		return nil, nil, fmt.Errorf("writing the Dockerfile for the build: %w", err)
 	}
@@ -65,8 +64,8 @@ func (kanikoBuilder) Build(ctx context.Context, what request) (v1.Image, func(),
 	image, err := kaniko.Build{
 		ContextDir: what.ContextDir, Dockerfile: path, BuildArgs: args, Target: what.Target, Platform: what.Platform,
 		Labels: what.Labels, Reproducible: what.Reproducible, Created: what.Created, Secrets: what.Secrets,
-		Images: what.Images, Environ: standard, Puller: what.Pull, AllowPrivileged: what.AllowPrivileged,
-		Layout: what.Layout, ReadOnly: what.ReadOnly,
+		Images: what.Images, BaseBytes: what.BaseBytes, Environ: standard, Puller: what.Pull, AllowPrivileged: what.AllowPrivileged,
+		Layout: what.Layout, ReadOnly: what.ReadOnly, Executor: what.Executor,
 		Log: func(line kaniko.Line) { tell(what.Runtime, line) },
 	}.Run(ctx)
 	if err != nil {
@@ -76,6 +75,20 @@ func (kanikoBuilder) Build(ctx context.Context, what request) (v1.Image, func(),
 		err = image.Share() // PHASE=push may be another user
 	}
 	return image, func() { _ = image.Close() }, err
+}
+
+// ignored has each pattern of a .dockerignore say what it says of a folder for all that is in it, too. Kaniko v1.27.5 takes
+// "**/.git" to leave out .git itself, and none of its files.
+func ignored(patterns string) []byte {
+	var out strings.Builder
+	for line := range strings.Lines(patterns) {
+		line = strings.TrimSpace(line)
+		out.WriteString(line + "\n")
+		if line != "" && line != "!" && !strings.HasPrefix(line, "#") {
+			out.WriteString(strings.TrimSuffix(line, "/") + "/**\n")
+		}
+	}
+	return []byte(out.String())
 }
 
 // tell passes a line of the build on. Kaniko's own chatter is for who asks for it.

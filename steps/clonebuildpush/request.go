@@ -28,10 +28,12 @@ type request struct {
 	Reproducible bool
 	Secrets      map[string][]byte
 	Images       []string // that may be pulled
+	BaseBytes    int64    // of the layers of the largest of them
 	Pull         *puller
 	Layout       string   // folder to leave the image in, "" for one that goes when the image is closed
 	ReadOnly     []string // folders that no RUN must be able to change
 
+	Executor        string // another program that builds
 	AllowPrivileged bool
 	Runtime         *step.Runtime
 }
@@ -72,9 +74,10 @@ func (r *runner) prepare(rt *step.Runtime, what plan, from source) (request, []s
 		ContextDir: contextDir, Dockerfile: checked.Source, Ignore: ignore, BuildArgs: args, Target: r.BuildTarget,
 		Platform: r.Platform, Labels: what.Labels, Created: what.Created, Reproducible: r.Reproducible,
 		Secrets: secrets, Images: checked.Images, Name: filepath.Base(r.Dockerfile),
-		AllowPrivileged: r.AllowPrivileged, Runtime: rt,
+		Executor: r.KanikoExecutor, AllowPrivileged: r.AllowPrivileged, Runtime: rt,
 	}
-	if !r.KeepGitDir {
+	// A clone has none left, and Kaniko compiles the patterns anew for each file: seconds, for 100,000 files.
+	if !r.KeepGitDir && r.SourceDir != "" {
 		out.Exclude = []string{"**/.git"}
 	}
 	return out, checked.Warnings, nil

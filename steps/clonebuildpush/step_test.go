@@ -234,6 +234,8 @@ func TestWrongInput(t *testing.T) {
 		{"nothing to build", 2, "GIT_URL is missing, and so is SOURCE_DIR", []string{"GIT_URL", ""}},
 		{"two things to build", 2, "GIT_URL and SOURCE_DIR are both set", []string{"SOURCE_DIR", "/src"}},
 		{"a password in the URL", 2, "credentials", []string{"GIT_URL", "https://release:" + gitPassword + "@git.example.com/x.git"}},
+		{"another executor, by a relative path", 2, `KANIKO_EXECUTOR: "executor" is not an absolute path`, []string{"KANIKO_EXECUTOR", "executor"}},
+		{"another executor, and a build secret", 2, "BUILD_SECRET_NPM and KANIKO_EXECUTOR are both set", []string{"KANIKO_EXECUTOR", "/kaniko/executor", "BUILD_SECRET_NPM", "a-secret-of-npm"}},
 		{"a context outside", 2, "leaves the repository", []string{"CONTEXT_DIR", "../x"}},
 		{"a revision label", 2, "cannot be set", []string{"LABELS", labelRevision + "=x"}},
 		{"a wrong registry", 6, "REGISTRY", []string{"REGISTRY", "127.0.0.1:1"}},
@@ -263,6 +265,31 @@ func TestWrongInput(t *testing.T) {
 				t.Error("something was built")
 			}
 		})
+	}
+}
+
+// TestAnAccountThatMayOnlyReadIsFoundOutFirst: nothing is cloned for it, and nothing built.
+func TestAnAccountThatMayOnlyReadIsFoundOutFirst(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.commit("one")
+	var sessions atomic.Int32
+	s.env["REGISTRY"] = startRegistry(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet || r.Method == http.MethodHead {
+				next.ServeHTTP(w, r)
+				return
+			}
+			sessions.Add(1)
+			w.WriteHeader(http.StatusForbidden)
+		})
+	})
+	status, output := s.run("GIT_REVISION", "not-even-looked-for")
+	if status != 5 || !strings.Contains(output, `asking whether "`+s.env["REGISTRY"]+`/deepsky/hello" may be written to`) {
+		t.Errorf("exit status %d:\n%s", status, output)
+	}
+	if sessions.Load() != 1 || len(s.builder.requests) > 0 {
+		t.Errorf("%d requests to write, %d builds", sessions.Load(), len(s.builder.requests))
 	}
 }
 
