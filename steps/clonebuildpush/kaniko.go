@@ -36,13 +36,8 @@ type kanikoBuilder struct{}
 // Ready implements builder.
 func (kanikoBuilder) Ready(allowPrivileged bool) error { return kaniko.Ready(allowPrivileged) }
 
-// standard switches on what Kaniko v1.27.5 leaves off for the sake of its old users, and every other builder does:
-// files are copied as root's whatever the USER, an ARG goes before an ENV that stands above it, a base image's
-// annotations are not the image's own, and hard links stay links.
-var standard = []string{
-	"FF_KANIKO_COPY_AS_ROOT=1", "FF_KANIKO_COPY_CHMOD_ON_IMPLICIT_DIRS=1", "FF_KANIKO_BUILDKIT_ARG_ENV_PRECEDENCE=1",
-	"FF_KANIKO_NO_PROPAGATE_ANNOTATIONS=1", "FF_KANIKO_OCI_SCRATCH_BASE=1", "FF_KANIKO_PRESERVE_HARDLINKS=1",
-}
+// Mounts implements builder.
+func (kanikoBuilder) Mounts() ([]string, error) { return kaniko.MountPoints() }
 
 // Build implements builder.
 func (kanikoBuilder) Build(ctx context.Context, what request) (v1.Image, func(), error) {
@@ -64,8 +59,8 @@ func (kanikoBuilder) Build(ctx context.Context, what request) (v1.Image, func(),
 	slices.Sort(args)
 	image, err := kaniko.Build{
 		ContextDir: what.ContextDir, Dockerfile: path, BuildArgs: args, Target: what.Target, Platform: what.Platform,
-		Labels: what.Labels, Reproducible: what.Reproducible, Created: what.Created, Secrets: what.Secrets,
-		Images: what.Images, Environ: standard, Puller: what.Pull, AllowPrivileged: what.AllowPrivileged,
+		Labels: what.Labels, Annotations: what.Annotations, MediaTypes: what.MediaTypes, Reproducible: what.Reproducible, Created: what.Created, Secrets: what.Secrets,
+		Images: what.Images, Puller: what.Pull, Cache: what.Cache, AllowPrivileged: what.AllowPrivileged,
 		Layout: what.Layout, ReadOnly: what.ReadOnly,
 		Log: func(line kaniko.Line) { tell(what.Runtime, line) },
 	}.Run(ctx)
