@@ -14,9 +14,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/osscontainertools/kaniko/pkg/config"
-	"github.com/osscontainertools/kaniko/pkg/executor"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 )
@@ -48,11 +46,11 @@ func ChildMain() {
 	watch.answer(build(told, watch))
 }
 
-// build runs Kaniko and writes the image. It never panics: a Dockerfile that upsets Kaniko is a build that failed.
+// build builds and writes the image. It never panics: a Dockerfile that upsets it is a build that failed.
 func build(told order, watch *watcher) (answer outcome) {
 	defer func() {
 		if crash := recover(); crash != nil {
-			answer = outcome{Problem: fmt.Sprintf("Kaniko ended: %v", crash)}
+			answer = outcome{Problem: fmt.Sprintf("the build ended: %v", crash)}
 		}
 	}()
 	watch.listen()
@@ -60,63 +58,59 @@ func build(told order, watch *watcher) (answer outcome) {
 	if told.Executor != "" {
 		how = execute
 	}
-	digest, err := how(told)
+	answer, err := how(told)
 	if err != nil {
-		return outcome{Problem: reason(err), Status: status(err)}
+		return outcome{Problem: err.Error(), Status: status(err)}
 	}
-	return outcome{Digest: digest}
+	return answer
 }
 
-// run has Kaniko build the image, writes it, and returns the digest of its manifest.
-func (w *watcher) run(told order) (digest string, err error) {
+// run builds the image, and writes it and what is for the cache.
+func (w *watcher) run(told order) (done outcome, err error) {
 	if err := ready("/", config.KanikoDir, true); err != nil {
-		return "", err
+		return outcome{}, err
 	}
 	options, err := options(told)
 	if err != nil {
-		return "", err
+		return outcome{}, err
 	}
 	if err := os.Chdir(config.RootDir); err != nil {
-		return "", err
+		return outcome{}, err
 	}
-	logrus.SetLevel(logrus.ErrorLevel) // Kaniko is about to say the same again
-	w.at, err = newPosition(options)
-	logrus.SetLevel(logrus.InfoLevel)
+	w.at = &position{}
+	e := &execution{told: told, options: options, at: w.at, work: told.Work}
+	image, err := e.execute()
 	if err != nil {
-		return "", err
-	}
-	image, err := executor.DoBuild(options)
-	if err != nil {
-		return "", err
+		return outcome{}, err
 	}
 	w.at.leave()
-	if !told.Created.IsZero() {
-		if image, err = mutate.CreatedAt(image, v1.Time{Time: told.Created}); err != nil {
-			return "", err
-		}
+	written, err := layout.Write(told.Layout, empty.Index)
+	if err != nil {
+		return outcome{}, err
 	}
-	return writeLayout(told.Layout, image)
+	if done.Digest, err = appendImage(written, image); err != nil {
+		return outcome{}, err
+	}
+	for _, entry := range e.entries {
+		image, err := entry.image(e.built[e.recipe.target].config)
+		if err != nil {
+			return outcome{}, err
+		}
+		digest, err := appendImage(written, image)
+		if err != nil {
+			return outcome{}, err
+		}
+		done.Cache = append(done.Cache, cachedDigest{entry.key, digest})
+	}
+	return done, nil
 }
 
-func writeLayout(dir string, image v1.Image) (digest string, err error) {
-	written, err := layout.Write(dir, empty.Index)
-	if err != nil {
-		return "", err
-	}
-	if err := written.AppendImage(image); err != nil {
+func appendImage(to layout.Path, image v1.Image) (digest string, err error) {
+	if err := to.AppendImage(image); err != nil {
 		return "", err
 	}
 	hash, err := image.Digest()
 	return hash.String(), err
-}
-
-// reason leaves out what Kaniko wraps every failure of an instruction in.
-func reason(err error) string {
-	text := err.Error()
-	for _, wrapping := range []string{"error building stage: ", "failed to execute command: ", "starting command: "} {
-		text = strings.TrimPrefix(text, wrapping)
-	}
-	return text
 }
 
 // status is the exit status of a RUN, as a shell tells it; 0 when it was not a RUN that failed.
@@ -143,43 +137,21 @@ type watcher struct {
 func (w *watcher) listen() {
 	logrus.SetFormatter(w)
 	logrus.SetOutput(w.log)
-	// logrus.Fatal, which Kaniko's packages call in whichever goroutine, would end the process without an answer. Some of
-	// its errors are told to the log alone, and the image is then made without what they are about.
+	// logrus.Fatal, which Kaniko's packages call in whichever goroutine, would end the process without an answer.
 	logrus.AddHook(w)
 }
 
 // Levels implements logrus.Hook.
-func (w *watcher) Levels() []logrus.Level {
-	return []logrus.Level{logrus.FatalLevel, logrus.ErrorLevel}
-}
+func (w *watcher) Levels() []logrus.Level { return []logrus.Level{logrus.FatalLevel} }
 
 // Fire implements logrus.Hook.
 func (w *watcher) Fire(entry *logrus.Entry) error {
-	if problem := spoils(entry.Message); problem != "" {
-		w.answer(outcome{Problem: problem})
-	}
-	if entry.Level == logrus.FatalLevel {
-		w.answer(outcome{Problem: entry.Message})
-	}
+	w.answer(outcome{Problem: entry.Message})
 	return nil
-}
-
-// spoils says what is wrong with an image that Kaniko v1.27.5 goes on to make after this message, "" for nothing.
-func spoils(message string) string {
-	if link, found := strings.CutPrefix(message, "Couldn't eval "); found {
-		link, _, _ = strings.Cut(link, " with link ")
-		return fmt.Sprintf("the link %q leads in a circle, through a file, or to what must not be read: "+
-			"Kaniko would leave files out of the image for it", link)
-	}
-	if strings.HasPrefix(message, "Error matching, ") || strings.HasPrefix(message, "Unable to get relative path, ") {
-		return "reading .dockerignore: " + message
-	}
-	return ""
 }
 
 // Format makes a line of a message (logrus.Formatter).
 func (w *watcher) Format(entry *logrus.Entry) ([]byte, error) {
-	w.at.hear(entry.Message)
 	return []byte(entry.Level.String() + " " + strings.Join(strings.Fields(entry.Message), " ") + "\n"), nil
 }
 

@@ -16,13 +16,16 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"golang.org/x/sys/unix"
 
 	"dockline/pkg/fault"
 )
 
-// checkExecutor refuses a program that cannot be another executor here, and secrets that it could not keep.
+// checkExecutor refuses a program that cannot be another executor here, secrets that it could not keep, and what it is not
+// asked for.
 func (b Build) checkExecutor() error {
 	if b.Executor == "" {
 		return nil
@@ -31,6 +34,9 @@ func (b Build) checkExecutor() error {
 		return fault.WithHint(
 			fault.New(fault.Configuration, "refusing to build with %q: every RUN could read the build secrets in its memory", b.Executor),
 			"build without build secrets, or with the executor that is built in")
+	}
+	if b.Cache != nil || len(b.Annotations) > 0 || b.MediaTypes != "" {
+		return fault.New(fault.Configuration, "refusing to build with %q: a cache, annotations and media types are not asked of it", b.Executor)
 	}
 	real, err := filepath.EvalSymlinks(b.Executor)
 	if err != nil || !filepath.IsAbs(b.Executor) {
@@ -50,42 +56,64 @@ func (b Build) checkExecutor() error {
 
 // execute has another executor build the image, writes it, and returns the digest of its manifest. The executor has
 // nothing to hide but the password by which it pulls what the Dockerfile names: a RUN is its equal, and can read that.
-func execute(told order) (digest string, err error) {
+func execute(told order) (done outcome, err error) {
 	// So that what a RUN leaves is this process's to end, before anything that it may have changed is read.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return "", fmt.Errorf("becoming the parent of orphaned processes: %w", err)
+		return outcome{}, fmt.Errorf("becoming the parent of orphaned processes: %w", err)
 	}
+	told.Work = filepath.Join(told.Work, "executor")
 	if err := os.MkdirAll(told.Work, 0o700); err != nil {
-		return "", err
+		return outcome{}, err
 	}
 	if err := writeDoorKeys(told); err != nil {
-		return "", err
+		return outcome{}, err
 	}
 	written := filepath.Join(told.Work, "image")
 	last, err := runExecutor(told, executorArguments(told, written))
 	if errors.Is(err, ErrLeft) {
-		return "", err
+		return outcome{}, err
 	}
 	if err != nil {
 		last = strings.TrimPrefix(cmp.Or(last, err.Error()), "error building image: ")
-		return "", fmt.Errorf("%q: %s", told.Executor, reason(errors.New(last)))
+		return outcome{}, fmt.Errorf("%q: %s", told.Executor, reason(last))
 	}
 	handed, err := indexDigest(filepath.Join(written, "index.json"))
 	if err != nil {
-		return "", fmt.Errorf("reading what the executor has built: %w", err)
+		return outcome{}, fmt.Errorf("reading what the executor has built: %w", err)
 	}
 	built, err := OpenLayout(written, handed)
 	if err != nil {
-		return "", err
+		return outcome{}, err
 	}
 	defer built.Close()
 	image := built.Image
 	if !told.Created.IsZero() {
 		if image, err = mutate.CreatedAt(image, v1.Time{Time: told.Created}); err != nil {
-			return "", err
+			return outcome{}, err
 		}
 	}
-	return writeLayout(told.Layout, image)
+	layoutPath, err := layout.Write(told.Layout, empty.Index)
+	if err != nil {
+		return outcome{}, err
+	}
+	done.Digest, err = appendImage(layoutPath, image)
+	return done, err
+}
+
+// reason leaves out what Kaniko wraps every failure of an instruction in.
+func reason(text string) string {
+	for _, wrapping := range []string{"error building stage: ", "failed to execute command: ", "starting command: "} {
+		text = strings.TrimPrefix(text, wrapping)
+	}
+	return text
+}
+
+// standard switches on what Kaniko v1.27.5 leaves off for the sake of its old users, and every other builder does:
+// files are copied as root's whatever the USER, an ARG goes before an ENV that stands above it, a base image's
+// annotations are not the image's own, and hard links stay links. Other executors do not know them.
+var standard = []string{
+	"FF_KANIKO_COPY_AS_ROOT=1", "FF_KANIKO_COPY_CHMOD_ON_IMPLICIT_DIRS=1", "FF_KANIKO_BUILDKIT_ARG_ENV_PRECEDENCE=1",
+	"FF_KANIKO_NO_PROPAGATE_ANNOTATIONS=1", "FF_KANIKO_OCI_SCRATCH_BASE=1", "FF_KANIKO_PRESERVE_HARDLINKS=1",
 }
 
 // executorArguments are flags that the archived original (v1.24.0) and its continuation both know.
@@ -143,7 +171,7 @@ func runExecutor(told order, arguments []string) (last string, err error) {
 	}
 	defer read.Close()
 	command := exec.Command(told.Executor, arguments...) //nolint:gosec // it is what KANIKO_EXECUTOR is for
-	command.Env = append(slices.Clone(os.Environ()), "DOCKER_CONFIG="+told.Work)
+	command.Env = slices.Concat(os.Environ(), standard, []string{"DOCKER_CONFIG=" + told.Work})
 	command.Dir, command.Stdout, command.Stderr = "/", write, write
 	err = command.Start()
 	_ = write.Close()

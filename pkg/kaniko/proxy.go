@@ -33,6 +33,7 @@ type proxy struct {
 	puller   Puller
 	password string
 	allowed  map[string]name.Repository // by HOST/PATH
+	optional string                     // the one of them that may lack what is asked for: the cache
 	listener net.Listener
 	server   *http.Server
 	doors    []*http.Server
@@ -53,6 +54,10 @@ func (b Build) startProxy() (*proxy, error) {
 			return nil, fault.New(fault.BuildFailed, "reading the image name %q: %w", image, err)
 		}
 		p.allowed[reference.Context().Name()] = reference.Context()
+	}
+	if b.Cache != nil {
+		p.optional = b.Cache.Repository.Name()
+		p.allowed[p.optional] = b.Cache.Repository
 	}
 	var err error
 	p.listener, err = net.Listen("tcp", "127.0.0.1:0")
@@ -156,7 +161,9 @@ func (p *proxy) serve(w http.ResponseWriter, r *http.Request) bool {
 		return err == nil
 	}
 	err = fmt.Errorf("pulling %q: %w", join(from, match[3]), err)
-	p.fail(r.Context(), err)
+	if from.Name() != p.optional {
+		p.fail(r.Context(), err)
+	}
 	// Nothing that the child would try again: the puller has done that.
 	status := http.StatusForbidden
 	if fault.KindOf(err) == fault.NotFound {

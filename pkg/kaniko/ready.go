@@ -58,6 +58,21 @@ func ready(root, kanikoDir string, allowPrivileged bool) error {
 	return nil
 }
 
+// MountPoints are the paths at which something is mounted here, the root aside: no part of an image that is built here.
+func MountPoints() ([]string, error) {
+	around, err := look("/")
+	if err != nil {
+		return nil, fmt.Errorf("looking at what is mounted: %w", err)
+	}
+	var points []string
+	for _, mount := range around.mounts {
+		if mount.point != "/" {
+			points = append(points, mount.point)
+		}
+	}
+	return points, nil
+}
+
 // surroundings is what decides whether a RUN can be held.
 type surroundings struct {
 	capabilities uint64

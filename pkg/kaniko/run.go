@@ -27,13 +27,18 @@ type order struct {
 	Target         string
 	Platform       string
 	Labels         []string
+	Annotations    map[string]string
+	MediaTypes     string
 	Secrets        map[string][]byte
 	Created        time.Time
 	Reproducible   bool
 	Proxy          string   // the parent's address, with the password
 	Hosts          []string // the registries that are asked through it
-	Layout         string   // folder for the image
-	Work           string   // folder for what goes with the build
+	// CacheRepository is the cache's, empty for none.
+	CacheRepository string
+	CacheTTL        time.Duration
+	Layout          string // folder for the image
+	Work            string // folder for what the build needs meanwhile
 
 	Executor string            // another program, "" for none
 	Doors    map[string]string // where it finds each registry: HOST:PORT by host
@@ -42,11 +47,15 @@ type order struct {
 // outcome is what the child answers, through a pipe that it alone holds.
 type outcome struct {
 	Digest  string
-	Problem string // what failed, in Kaniko's words
+	Cache   []cachedDigest
+	Problem string // what failed
 	Line    int    // of the instruction that was under way, 0 for none
-	Command string // that instruction, as Kaniko prints it
+	Command string // that instruction, as the parser prints it
 	Status  int    // of a RUN that failed
 }
+
+// cachedDigest is an entry for the cache, in the layout.
+type cachedDigest struct{ Key, Digest string }
 
 // Run builds the image, and returns when no process of the build is left. The errors: fault.Denied when the
 // credentials could not be kept from a RUN; fault.Refused when a folder of ReadOnly could be changed, or a folder of the
@@ -123,8 +132,11 @@ func (b Build) Run(ctx context.Context) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	keep = true
 	image.work = work
+	if err := image.openCached(told.Layout, answer.Cache); err != nil {
+		return nil, errors.Join(err, image.Close())
+	}
+	keep = true
 	return image, nil
 }
 
@@ -192,9 +204,12 @@ func staysInPlace(what, dir string, mounts []mount) error {
 func (b Build) order(work string, proxy *proxy) (order, error) {
 	told := order{
 		ContextDir: b.ContextDir, DockerfilePath: b.dockerfile(), BuildArgs: b.BuildArgs, Target: b.Target,
-		Platform: b.Platform, Secrets: b.Secrets, Created: b.Created, Reproducible: b.Reproducible,
-		Proxy: proxy.url(), Hosts: proxy.hosts(), Layout: cmp.Or(b.Layout, filepath.Join(work, "image")),
-		Work: filepath.Join(work, "executor"), Executor: b.Executor,
+		Platform: b.Platform, Annotations: b.Annotations, MediaTypes: b.MediaTypes, Secrets: b.Secrets, Created: b.Created, Reproducible: b.Reproducible,
+		Proxy: proxy.url(), Hosts: proxy.hosts(), Layout: cmp.Or(b.Layout, filepath.Join(work, "image")), Work: work,
+		Executor: b.Executor,
+	}
+	if b.Cache != nil {
+		told.CacheRepository, told.CacheTTL = b.Cache.Repository.Name(), b.Cache.TTL
 	}
 	for _, key := range slices.Sorted(maps.Keys(b.Labels)) {
 		told.Labels = append(told.Labels, key+"="+b.Labels[key])

@@ -5,6 +5,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"dockline/pkg/kaniko"
 	"dockline/pkg/registry"
 	"dockline/pkg/step"
 )
@@ -14,6 +15,7 @@ type built struct {
 	image    v1.Image
 	close    func()
 	warnings []string // of the Dockerfile
+	cached   []kaniko.Cached
 }
 
 // build builds what was planned. Access is for base images. The image is left in the folder layout, or where it goes
@@ -32,6 +34,9 @@ func (r *runner) build(
 		return built{}, err
 	}
 	request.BaseBytes = request.Pull.baseBytes(ctx, request.Images, request.Platform)
+	if request.Cache, err = r.cache(rt, access); err != nil {
+		return built{}, err
+	}
 	if layout != "" {
 		request.Layout, request.ReadOnly = layout, []string{r.CheckoutDir}
 	}
@@ -50,5 +55,9 @@ func (r *runner) build(
 	if err != nil {
 		return built{}, err
 	}
-	return built{image: image, close: closeImage, warnings: warnings}, nil
+	out := built{image: image, close: closeImage, warnings: warnings}
+	if made, ok := image.(*kaniko.Image); ok {
+		out.cached = made.Cached
+	}
+	return out, nil
 }

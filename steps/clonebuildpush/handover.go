@@ -46,6 +46,7 @@ type handedImage struct {
 	Digest   string            `json:"digest"` // of the image, built or found
 	Built    bool              `json:"built"`  // false when the registry had the image of this very commit
 	Labels   map[string]string `json:"labels,omitempty"`
+	Cache    map[string]string `json:"cache,omitempty"` // digests of the layers that are to be kept, by their keys
 	Warnings []string          `json:"warnings,omitempty"`
 }
 

@@ -131,6 +131,10 @@ func (r *runner) buildInto(
 		return fmt.Errorf("reading the image that was built: %w", err)
 	}
 	told.Digest, told.Built, told.Labels, told.Warnings = digest.String(), true, what.Labels, built.warnings
+	told.Cache = map[string]string{}
+	for _, entry := range built.cached {
+		told.Cache[entry.Key] = entry.Digest.String()
+	}
 	return nil
 }
 
@@ -203,8 +207,20 @@ func (r *runner) runPush(ctx context.Context, rt *step.Runtime) (step.Outcome, e
 	if err != nil {
 		return step.Outcome{}, err
 	}
-	return r.publish(ctx, rt, target, what, from, manifest,
+	outcome, err := r.publish(ctx, rt, target, what, from, manifest,
 		report{Built: true, Labels: result.Labels, Warnings: result.Warnings})
+	if err != nil || r.CacheRepo == "" {
+		return outcome, err
+	}
+	entries, err := openCached(folder, result.Cache)
+	if err != nil {
+		return step.Outcome{}, err
+	}
+	r.pushCached(ctx, rt, target, entries)
+	for _, entry := range entries {
+		_ = entry.Image.Close()
+	}
+	return outcome, nil
 }
 
 // openHanded opens the image that PHASE=build has left.

@@ -156,7 +156,7 @@ func TestIgnored(t *testing.T) {
 		"# a remark\n\n!\n":  "# a remark\n\n!\n",
 		"":                   "",
 	} {
-		if got := string(ignored(patterns)); got != want {
+		if got := ignored(patterns); got != want {
 			t.Errorf("%q becomes %q, want %q", patterns, got, want)
 		}
 	}

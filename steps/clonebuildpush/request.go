@@ -10,6 +10,7 @@ import (
 
 	"dockline/pkg/dockerfile"
 	"dockline/pkg/fault"
+	"dockline/pkg/kaniko"
 	"dockline/pkg/step"
 )
 
@@ -24,14 +25,17 @@ type request struct {
 	Target       string
 	Platform     string
 	Labels       map[string]string
+	Annotations  map[string]string
+	MediaTypes   string
 	Created      time.Time
 	Reproducible bool
 	Secrets      map[string][]byte
 	Images       []string // that may be pulled
 	BaseBytes    int64    // of the layers of the largest of them
 	Pull         *puller
-	Layout       string   // folder to leave the image in, "" for one that goes when the image is closed
-	ReadOnly     []string // folders that no RUN must be able to change
+	Cache        *kaniko.Cache // nil for none
+	Layout       string        // folder to leave the image in, "" for one that goes when the image is closed
+	ReadOnly     []string      // folders that no RUN must be able to change
 
 	Executor        string // another program that builds
 	AllowPrivileged bool
@@ -56,9 +60,14 @@ func (r *runner) prepare(rt *step.Runtime, what plan, from source) (request, []s
 	for name, value := range r.BuildSecrets {
 		secrets[name] = []byte(value.Reveal())
 	}
+	mounts, err := r.builder.Mounts()
+	if err != nil {
+		return request{}, nil, err
+	}
 	checked, err := dockerfile.Check(text, dockerfile.Options{
 		Name: r.Dockerfile, ContextDir: contextDir, BuildArgs: args, Target: r.BuildTarget, Platform: r.Platform,
-		Secrets: slices.Collect(maps.Keys(secrets)), KanikoDir: rt.Getenv("KANIKO_DIR"),
+		Secrets: slices.Collect(maps.Keys(secrets)), KanikoDir: rt.Getenv("KANIKO_DIR"), Mounts: mounts,
+		Kaniko: r.KanikoExecutor != "",
 	})
 	if err != nil {
 		return request{}, nil, err
@@ -72,7 +81,7 @@ func (r *runner) prepare(rt *step.Runtime, what plan, from source) (request, []s
 	}
 	out := request{
 		ContextDir: contextDir, Dockerfile: checked.Source, Ignore: ignore, BuildArgs: args, Target: r.BuildTarget,
-		Platform: r.Platform, Labels: what.Labels, Created: what.Created, Reproducible: r.Reproducible,
+		Platform: r.Platform, Labels: what.Labels, Annotations: what.Annotations, MediaTypes: r.MediaTypes, Created: what.Created, Reproducible: r.Reproducible,
 		Secrets: secrets, Images: checked.Images, Name: filepath.Base(r.Dockerfile),
 		Executor: r.KanikoExecutor, AllowPrivileged: r.AllowPrivileged, Runtime: rt,
 	}

@@ -39,6 +39,8 @@ type fakeBuilder struct {
 	refuse   bool // as outside of our image
 }
 
+func (f *fakeBuilder) Mounts() ([]string, error) { return nil, nil }
+
 func (f *fakeBuilder) Ready(bool) error {
 	if f.refuse {
 		return fault.New(fault.Denied, "this is not our image")

@@ -40,6 +40,8 @@ type runner struct {
 type builder interface {
 	// Ready says whether a build may take place here at all: in our image or sandbox, not in a privileged container.
 	Ready(allowPrivileged bool) error
+	// Mounts are the paths at which something is mounted, which is no part of the image.
+	Mounts() ([]string, error)
 	// Build builds. When it returns, no process of the build is left. The image is to be closed after the push.
 	Build(ctx context.Context, what request) (image v1.Image, closeImage func(), err error)
 }
@@ -132,8 +134,12 @@ func (r *runner) runAll(ctx context.Context, rt *step.Runtime) (step.Outcome, er
 	if err != nil {
 		return step.Outcome{}, err
 	}
-	return r.publish(ctx, rt, target, what, from, manifest,
+	outcome, err := r.publish(ctx, rt, target, what, from, manifest,
 		report{Built: true, Labels: what.Labels, Warnings: built.warnings})
+	if err == nil {
+		r.pushCached(ctx, rt, target, built.cached)
+	}
+	return outcome, err
 }
 
 // publish moves the tags, and tells the results.
