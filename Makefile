@@ -54,7 +54,7 @@ e2e: image ## run the image, the GitLab and the Tekton files on the real stack (
 	@nice -n 19 .build/cluster/cluster compile >.build/cluster/compile.log 2>&1 & compiling=$$!; \
 		trap 'kill $$compiling 2>/dev/null || true' EXIT; \
 		set -ex; \
-		$(GO) test -tags e2e -vet=off -count=1 -timeout 40m -p 1 ./e2e/peers ./e2e/engine ./e2e/executor ./e2e/image ./e2e/gitlab; \
+		$(GO) test -tags e2e -vet=off -count=1 -timeout 40m -p 1 ./e2e/peers ./e2e/chaos ./e2e/engine ./e2e/executor ./e2e/image ./e2e/gitlab; \
 		wait $$compiling || { cat .build/cluster/compile.log; exit 1; }; \
 		$(GO) test -tags e2e -vet=off -count=1 -timeout 40m ./e2e/cluster
 

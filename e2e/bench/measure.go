@@ -88,7 +88,7 @@ func (b *bed) prepare(ctx context.Context) (end func(), err error) {
 		return end, err
 	}
 	lay := func(to string) (*line.Line, error) {
-		laid, err := line.Listen(to, b.row.oneWay)
+		laid, err := line.Listen(to, b.row.oneWay, b.row.window())
 		if err == nil {
 			ends = append(ends, laid.Close)
 		}

@@ -7,6 +7,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"dockline/e2e/bench/line"
 	"dockline/e2e/gitserver"
 )
 
@@ -14,6 +15,7 @@ import (
 type row struct {
 	name, title string
 	oneWay      time.Duration // of the line before each registry; 0 is none
+	open        bool          // the line's connections have no window
 	guarded     bool          // TLS, and tokens
 	copied      images
 	built       func() (gitserver.Files, error) // of a row that builds, the repository; nil of one that copies
@@ -67,6 +69,10 @@ var rows = []row{
 		tools: everyone, goals: []goal{{"promote", 0.6, all, 0}},
 	},
 	{
+		name: "big-open", title: "the same, over a line whose connections have no window", oneWay: halfway, open: true,
+		copied: image(1, 8, 40e6), tools: everyone,
+	},
+	{
 		name: "new-layer", title: "one new layer on 60, 50 ms round trip", oneWay: halfway, copied: grown, held: before,
 		tools: append([]tool{{name: "promote, RECORD=false", program: "promote", env: []string{"RECORD=false"}}}, everyone...),
 		goals: []goal{{"promote", 0.45, all, 0}, {"promote, RECORD=false", 0.38, all, 0}},
@@ -90,6 +96,13 @@ var rows = []row{
 		name: "tokens", title: "60 layers of 60 KB, 50 ms round trip, TLS and token authentication", oneWay: halfway, guarded: true,
 		copied: image(1, 60, 60e3), tools: []tool{one, rivals[1], rivals[3]}, // crane and oras refuse a token service on loopback
 	},
+}
+
+func (r row) window() int {
+	if r.open {
+		return line.Open
+	}
+	return line.Window
 }
 
 // choose returns the rows of these names, all when there is none.

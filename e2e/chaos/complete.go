@@ -38,6 +38,18 @@ func (s *Store) Digest(image string) string {
 	return s.manifest(image).Header().Get("Docker-Content-Digest")
 }
 
+// Children returns the digests that the index lists which NAME:TAG holds, none where it holds none.
+func (s *Store) Children(image string) (digests []string) {
+	var index v1.IndexManifest
+	if json.Unmarshal(s.manifest(image).Body.Bytes(), &index) != nil {
+		return nil
+	}
+	for _, one := range index.Manifests {
+		digests = append(digests, one.Digest.String())
+	}
+	return digests
+}
+
 // Complete returns what is missing of the image that NAME:TAG leads to: a platform's manifest, a configuration, a layer.
 // A tag that is absent leads to nothing.
 func (s *Store) Complete(image string) error {

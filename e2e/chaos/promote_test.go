@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
@@ -69,6 +71,9 @@ func newSet(t testing.TB, services int, versions ...string) *set {
 			image := must(mutate.AppendLayers(base, newest...))
 			if i%4 != 3 {
 				s.digests[i][version] = write(t, s.source, at, image)
+				if i%4 == 0 {
+					s.attach(t, at, image)
+				}
 				continue
 			}
 			var index v1.ImageIndex = empty.Index
@@ -85,6 +90,38 @@ func newSet(t testing.TB, services int, versions ...string) *set {
 		}
 	}
 	return s
+}
+
+// attach adds a signature as cosign's tag has it, and an artifact that refers to the image, in the source.
+func (s *set) attach(t testing.TB, at string, image v1.Image) {
+	t.Helper()
+	write(t, s.source, signatureOf(at, must(image.Digest()).String()), must(random.Image(200, 1)))
+	subject := must(partial.Descriptor(image))
+	about := mutate.Subject(must(random.Image(300, 1)), *subject).(v1.Image) //nolint:errcheck // as it is documented
+	write(t, s.source, at+"-about", about)
+}
+
+// signatureOf returns cosign's tag for an image.
+func signatureOf(at, digest string) string {
+	repository, _, _ := strings.Cut(at, ":")
+	return repository + ":" + strings.Replace(digest, ":", "-", 1) + ".sig"
+}
+
+// attached returns what of the source's signature and referrers of an image the target lacks.
+func (s *set) attached(in *chaos.Store, at, digest string) error {
+	signature := signatureOf(at, digest)
+	list := strings.TrimSuffix(signature, ".sig")
+	problems := []error{in.Complete(signature), in.Complete(list)}
+	if in.Digest(signature) != s.source.Digest(signature) {
+		problems = append(problems, fmt.Errorf("%s holds %q, want %q", signature, in.Digest(signature), s.source.Digest(signature)))
+	}
+	there := in.Children(list)
+	for _, referrer := range s.source.Children(list) {
+		if !slices.Contains(there, referrer) {
+			problems = append(problems, fmt.Errorf("%s does not list the referrer %s", list, referrer))
+		}
+	}
+	return errors.Join(problems...)
 }
 
 // images returns IMAGES: all services' version, as another in the target.
@@ -125,7 +162,7 @@ func (s *set) arrived(in *chaos.Store, version, tag string) error {
 		} else {
 			err = validate.Image(must(found.Image()))
 		}
-		problems = append(problems, err, in.Complete(at), in.Recorded(at))
+		problems = append(problems, err, in.Complete(at), in.Recorded(at), s.attached(in, at, s.digests[i][version]))
 	}
 	return errors.Join(problems...)
 }

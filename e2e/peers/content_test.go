@@ -101,7 +101,7 @@ func (c content) about(subject registry.Manifest, artifactType, text string) reg
 // attach writes an artifact about subject.
 func (c content) attach(subject registry.Manifest, artifactType, text string) registry.Manifest {
 	made := c.about(subject, artifactType, text)
-	if err := c.to.PutReferrer(c.t.Context(), made, subject.Digest); err != nil {
+	if err := c.to.PutReferrers(c.t.Context(), subject.Digest, []registry.Manifest{made}); err != nil {
 		c.t.Fatal(err)
 	}
 	return made

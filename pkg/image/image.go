@@ -86,11 +86,28 @@ func CheckVersion(version string) error {
 	return nil
 }
 
+// CheckTarget is [CheckVersion] for a tag that is going to be written. Tags of the form sha256-HEX, with or without an
+// ending such as .sig, are left to clients: there they keep the lists of what refers to an image (distribution
+// specification, "Referrers Tag Schema"), and cosign its signatures.
+func CheckTarget(version string) error {
+	if err := CheckVersion(version); err != nil {
+		return err
+	}
+	if reservedGrammar.MatchString(version) {
+		return fault.New(fault.Configuration,
+			"%q has the form of the tags under which registries' clients keep what belongs to an image, and no image", version)
+	}
+	return nil
+}
+
 // The distribution specification ("Pulling manifests") gives both grammars, and 255 as the length of HOST/NAME that
 // clients commonly accept.
 var (
 	nameGrammar = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
 	tagGrammar  = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+
+	// A digest of another algorithm is cut to 64 digits.
+	reservedGrammar = regexp.MustCompile(`^sha(256|384|512)-[0-9a-f]{64}(\.[a-z0-9.]+)?$`)
 
 	digestGrammar = regexp.MustCompile(`^[a-z0-9]+:[a-f0-9]+$`) // as far as it tells a digest from a host
 )

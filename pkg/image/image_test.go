@@ -113,6 +113,23 @@ func TestTags(t *testing.T) {
 	}
 }
 
+func TestTagsThatClientsKeepTheirOwnIn(t *testing.T) {
+	t.Parallel()
+	hex := strings.Repeat("0a", 32)
+	for tag, free := range map[string]bool{
+		"sha256-" + hex: false, "sha256-" + hex + ".sig": false, "sha256-" + hex + ".att": false, "sha256-" + hex + ".sbom": false,
+		"sha512-" + hex: false, "sha256-" + hex + ".": true, "sha256-" + hex[1:]: true, "sha256-" + hex + "0": true, "sha256-0a": true,
+		"1.0": true, "commit-" + hex: true, "a/b": false, "v-sha256-" + hex: true,
+	} {
+		if err := image.CheckTarget(tag); (err == nil) != free || err != nil && fault.KindOf(err) != fault.Configuration {
+			t.Errorf("%s: %v", tag, err)
+		}
+	}
+	if tag, err := image.Template("sha256-"+hex[8:]+"{digest8}").Expand("1.0", "sha256:"+hex); err == nil {
+		t.Errorf("a backup may be kept as %q", tag)
+	}
+}
+
 func TestBackupTemplate(t *testing.T) {
 	t.Parallel()
 	const digest = "sha256:4ddcfe339dcd83f9c7617cb180c9cd1cdadc48962af076731a4e8d75ce80d87c"
@@ -122,9 +139,9 @@ func TestBackupTemplate(t *testing.T) {
 		version, want  string
 		wrong, expands bool
 	}{
-		{"default", image.DefaultBackup, "1.1", "1.1-replaced-4ddcfe33", false, true},
+		{"default", "{version}-replaced-{digest8}", "1.1", "1.1-replaced-4ddcfe33", false, true},
 		{"own words", "old-{digest8}-of-{version}", "1.1", "old-4ddcfe33-of-1.1", false, true},
-		{"long version is cut", image.DefaultBackup, strings.Repeat("9", 128), strings.Repeat("9", 110) + "-replaced-4ddcfe33", false, true},
+		{"long version is cut", "{version}-replaced-{digest8}", strings.Repeat("9", 128), strings.Repeat("9", 110) + "-replaced-4ddcfe33", false, true},
 		{"no digest: the second backup would move the first", "{version}-old", "1.1", "1.1-old", true, true},
 		{"not a tag", "{version}/{digest8}", "1.1", "", true, false},
 		{"unknown placeholder", "{date}-{digest8}", "1.1", "", true, false},

@@ -24,7 +24,7 @@ func FuzzReference(f *testing.F) {
 		if repository != "registry.example:5000/"+parsed.Name || version != parsed.Version || digest != "" {
 			t.Errorf("behind a host, %q was split into %q, %q, %q", text, repository, version, digest)
 		}
-		tag, err := image.DefaultBackup.Expand(parsed.Version, "sha256:"+strings.Repeat("a", 64))
+		tag, err := image.Template("{version}-replaced-{digest8}").Expand(parsed.Version, "sha256:"+strings.Repeat("a", 64))
 		if err == nil && image.CheckVersion(tag) != nil {
 			t.Errorf("%q is backed up as %q, which is not a tag", text, tag)
 		}

@@ -1,7 +1,6 @@
 package image
 
 import (
-	"cmp"
 	"regexp"
 	"strings"
 
@@ -54,9 +53,6 @@ var (
 // Template makes the name of a backup tag: {version} and {digest8} are filled in, the rest stays as it is.
 type Template string
 
-// DefaultBackup is the backup tag's template when none is configured.
-const DefaultBackup Template = "{version}-replaced-{digest8}"
-
 // Check says what is wrong with the template. It must hold {digest8}, since a backup tag is never moved: two images
 // that are replaced one after the other need two tags. Its errors are of kind fault.Configuration.
 func (t Template) Check() error {
@@ -67,10 +63,13 @@ func (t Template) Check() error {
 	return err
 }
 
+// Versioned tells whether the tags that it makes say which version they are of.
+func (t Template) Versioned() bool { return strings.Contains(string(t), "{version}") }
+
 // Expand returns the backup tag for the image of this digest ("sha256:HEX") that version held. A version that makes
 // the tag longer than 128 characters is cut. Its errors are of kind fault.Configuration.
 func (t Template) Expand(version, digest string) (string, error) {
-	template := cmp.Or(string(t), string(DefaultBackup))
+	template := string(t)
 	_, hex, _ := strings.Cut(digest, ":")
 	if len(hex) < 8 {
 		return "", fault.New(fault.Configuration, "%q is not a digest", short(digest))
@@ -83,7 +82,7 @@ func (t Template) Expand(version, digest string) (string, error) {
 		excess := (len(tag) - longestTag + n - 1) / n
 		tag = fill(version[:max(0, len(version)-excess)])
 	}
-	if err := CheckVersion(tag); err != nil {
+	if err := CheckTarget(tag); err != nil {
 		return "", fault.New(fault.Configuration, "expanding backup tag %q: %w", template, err)
 	}
 	return tag, nil

@@ -20,6 +20,12 @@ const (
 	VerificationArtifact = "application/vnd.dockline.verification.v1+json"
 )
 
+// IsPromotion tells whether a manifest is, by its own word, a record of a promotion. Such a one tells of the registry
+// that it is in, and is nothing to be copied into another: there it would be believed to be of that one's making.
+func IsPromotion(manifest registry.Manifest) bool {
+	return manifest.ArtifactType() == PromotionArtifact
+}
+
 // Annotations of a record's manifest, which a list of referrers repeats. Nobody signs them: they save a look into a
 // record, and prove nothing.
 const (
@@ -114,12 +120,6 @@ func (a *Artifact) add(mediaType types.MediaType, bytes []byte) v1.Descriptor {
 	a.order = append(a.order, descriptor)
 	return descriptor
 }
-
-// Root returns the manifest, which is to be written after the image that it refers to, and after Blobs.
-func (a *Artifact) Root() registry.Manifest { return a.manifest }
-
-// Blobs returns what the manifest refers to: the empty configuration, which most registries have already, and the layer.
-func (a *Artifact) Blobs() []v1.Descriptor { return a.order }
 
 // Manifest implements registry.Source.
 func (a *Artifact) Manifest(_ context.Context, digest v1.Hash) (registry.Manifest, error) {

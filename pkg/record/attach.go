@@ -26,11 +26,7 @@ func (a *Artifact) Upload(ctx context.Context, to *registry.Repository) error {
 // Attach makes the record known, after Upload, and after the image that it is about is there. An error that is a
 // registry.UnlistedError says that the record is there, and that the registry cannot tell of it.
 func (a *Artifact) Attach(ctx context.Context, to *registry.Repository) error {
-	confirm, err := a.AttachAhead(ctx, to)
-	if err != nil {
-		return err
-	}
-	return confirm(ctx)
+	return writing(to.PutReferrers(ctx, a.subject, []registry.Manifest{a.manifest}))
 }
 
 // AttachAhead is Attach but for making sure that another writer has not dropped it: confirm does that, while other

@@ -3,6 +3,8 @@ package record
 import (
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"dockline/pkg/registry"
 )
 
@@ -25,3 +27,9 @@ func Hold(t testing.TB, r Record, subject registry.Manifest, content []byte) *Ar
 	}
 	return made
 }
+
+// Root returns the manifest of an artifact.
+func (a *Artifact) Root() registry.Manifest { return a.manifest }
+
+// Layer returns the descriptor of what is recorded.
+func (a *Artifact) Layer() v1.Descriptor { return a.order[1] }

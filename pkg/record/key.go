@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
 
@@ -132,6 +133,11 @@ func ReadKeys(text []byte) (Keys, error) {
 		return nil, fault.New(fault.Configuration, "reading public keys: there is none in PEM form (-----BEGIN PUBLIC KEY-----)")
 	}
 	return keys, nil
+}
+
+// Has tells whether the public half of a key is among them.
+func (k Keys) Has(key *Key) bool {
+	return slices.ContainsFunc(k, func(one publicKey) bool { return one.id == key.ID() })
 }
 
 // verify returns the identity of the key that made the signature, or "".

@@ -19,7 +19,7 @@ import (
 func layerOf(t testing.TB, r record.Record, key *record.Key) []byte {
 	t.Helper()
 	artifact := must(r.Artifact(registry.Manifest{MediaType: types.OCIImageIndex, Digest: r.Digest, Raw: []byte("{}")}, key))
-	blob := must(artifact.Blob(t.Context(), artifact.Blobs()[1]))
+	blob := must(artifact.Blob(t.Context(), artifact.Layer()))
 	return must(io.ReadAll(blob))
 }
 

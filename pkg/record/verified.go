@@ -8,7 +8,7 @@ import (
 	"dockline/pkg/fault"
 )
 
-// clockSkew is how far the clocks of the machine that verified and of this one may differ.
+// clockSkew is how far the clocks of the machine that wrote a record and of this one may differ.
 const clockSkew = time.Minute
 
 // Verified says whether an environment was found to run the image, and has been so for the time soak, at the time now;

@@ -87,6 +87,8 @@ func TestLastForced(t *testing.T) {
 	unsigned := func(one record.Signed) record.Signed { one.Key = ""; return one }
 	elsewhere := signed(record.Forced, time.Minute)
 	elsewhere.Promotion.To = "registry.example/" + hello + ":2.0"
+	later := signed(record.Undone, -time.Hour)
+	later.Promotion.To = elsewhere.Promotion.To
 	for _, row := range []struct {
 		description string
 		records     []record.Signed
@@ -100,9 +102,19 @@ func TestLastForced(t *testing.T) {
 		{"of another tag", []record.Signed{elsewhere}, false, "there is none about"},
 		{"copied since", []record.Signed{signed(record.Forced, time.Hour), signed(record.Copied, time.Minute)}, true, "replaced nothing (copied)"},
 		{"undone since", []record.Signed{signed(record.Undone, time.Minute), signed(record.Forced, time.Hour)}, true, "replaced nothing (undone)"},
+		{"there already since", []record.Signed{signed(record.Forced, time.Hour), signed(record.Same, time.Minute)}, true, ""},
+		{"there already, and then forced", []record.Signed{signed(record.Same, time.Hour), signed(record.Forced, time.Minute)}, true, ""},
+		{"there already", []record.Signed{signed(record.Same, time.Minute)}, true, "replaced nothing (same)"},
+		{"forced and undone in one second", []record.Signed{signed(record.Undone, time.Minute), signed(record.Forced, time.Minute-time.Millisecond)},
+			true, "replaced nothing (undone)"},
 		{"none", nil, false, "there is none about"},
+		{"a clock that is a little ahead", []record.Signed{signed(record.Forced, -30*time.Second)}, true, ""},
+		{"from the future", []record.Signed{signed(record.Forced, -time.Hour)}, true, "dated 2026-05-04T13:00:00Z, which is in the future"},
+		{"undone in the future", []record.Signed{unsigned(signed(record.Undone, -time.Hour)), signed(record.Forced, time.Hour)}, false, "in the future"},
+		{"undone in the future, not signed", []record.Signed{unsigned(signed(record.Undone, -time.Hour)), signed(record.Forced, time.Hour)}, true, ""},
+		{"another tag's, in the future", []record.Signed{signed(record.Forced, time.Hour), later}, true, ""},
 	} {
-		got, err := record.LastForced(row.records, to, row.signedOnly)
+		got, err := record.LastForced(row.records, to, row.signedOnly, noon)
 		switch {
 		case row.says == "" && (err != nil || got.Replaced != digestOf("b").String()):
 			t.Errorf("%s: %+v, %v", row.description, got, err)

@@ -54,30 +54,30 @@ func (a *ahead) connect(ctx context.Context, network, address string) (net.Conn,
 	if first {
 		for range a.number {
 			go func() {
-				var crash error // nothing is opened then
-				defer fault.Catch(&crash)
-				a.one(context.WithoutCancel(ctx), network, address)
+				var err error // for the call to tell that needs the connection
+				defer fault.Catch(&err)
+				err = a.one(context.WithoutCancel(ctx), network, address)
 			}()
 		}
 	}
 	return a.dial(ctx, network, address)
 }
 
-// one opens one connection. That it cannot be is for the call to tell that needs it.
-func (a *ahead) one(ctx context.Context, network, address string) {
+// one opens one connection.
+func (a *ahead) one(ctx context.Context, network, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, oldest)
 	defer cancel()
 	connection, err := a.dial(ctx, network, address)
 	if err != nil {
-		return
+		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.ended {
-		_ = connection.Close()
-		return
+		return connection.Close()
 	}
 	a.open = append(a.open, early{connection, time.Now()})
+	return nil
 }
 
 // close closes what nobody has used.

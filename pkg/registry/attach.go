@@ -11,11 +11,6 @@ import (
 	"dockline/pkg/fault"
 )
 
-// PutReferrer is PutReferrers for one.
-func (r *Repository) PutReferrer(ctx context.Context, referrer Manifest, subject v1.Hash) error {
-	return r.PutReferrers(ctx, subject, []Manifest{referrer})
-}
-
 // PutReferrers writes manifests that have this subject by their digests, so that whoever asks for the subject's
 // referrers is told of them: by the registry where it keeps the list, else by the fallback tag, to whose index they are
 // added. What they refer to must be there.

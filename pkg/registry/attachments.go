@@ -33,6 +33,7 @@ type attachments struct {
 	number, bytes int
 	seen          map[v1.Hash]bool
 	from, to      *Repository
+	stays         func(Manifest) bool   // see [Job]
 	blobs         func([]v1.Descriptor) // called for what is found, as it is found
 	confirmations []func(context.Context) error
 	written       int
@@ -84,7 +85,7 @@ func (a *attachments) gather(ctx context.Context, subjects []v1.Hash) error {
 }
 
 // referrersOf reads all manifests that have the subject; nil when there are none. What a list names that is not there, or
-// has another subject, is not attached.
+// has another subject, is not attached. What the list says of a manifest decides nothing about whether it stays.
 func (a *attachments) referrersOf(ctx context.Context, subject v1.Hash) (*attached, error) {
 	list, err := a.from.Referrers(ctx, subject)
 	if err != nil || len(list) == 0 {
@@ -108,10 +109,13 @@ func (a *attachments) referrersOf(ctx context.Context, subject v1.Hash) (*attach
 			if err != nil || !present {
 				return err
 			}
-			if named, _ := manifest.Subject(); named != subject {
+			if named, _ := manifest.Subject(); named != subject || a.stays != nil && a.stays(manifest) {
 				return nil
 			}
-			about.referrers[i], err = a.walk(groupContext, manifest)
+			found, err := a.walk(groupContext, manifest)
+			if err == nil && !a.staysFor(found, one.Digest.String()) {
+				about.referrers[i] = found
+			}
 			return err
 		})
 	}
@@ -120,6 +124,16 @@ func (a *attachments) referrersOf(ctx context.Context, subject v1.Hash) (*attach
 	}
 	about.referrers = slices.DeleteFunc(about.referrers, func(one *graph) bool { return one == nil })
 	return about, nil
+}
+
+// staysFor tells whether something stays in the source because of what it leads to. Nobody's tool attaches such a thing,
+// so it is told.
+func (a *attachments) staysFor(found *graph, name string) bool {
+	one, stays := found.find(a.stays)
+	if stays {
+		a.leave(fmt.Sprintf("%q in the source leads to %q, of the type %q, and was left there", a.from.Reference(name), one.Digest, one.ArtifactType()))
+	}
+	return stays
 }
 
 // walk reads what a manifest leads to, within the bounds.
@@ -154,6 +168,9 @@ func (a *attachments) take(ctx context.Context, found []*attached, tags [][]Tagg
 		graph, err := a.walk(ctx, tagged.Manifest)
 		if err != nil {
 			return nil, err
+		}
+		if a.staysFor(graph, tagged.Tag) {
+			continue
 		}
 		a.tags = append(a.tags, tagged)
 		a.graphs = append(a.graphs, graph)

@@ -67,10 +67,16 @@ func (a *attaching) blob(text string) v1.Descriptor {
 func (a *attaching) attach(subject registry.Manifest, name string) registry.Manifest {
 	a.t.Helper()
 	one := about(a.t, subject, name)
-	if err := a.in.PutReferrer(a.t.Context(), one, subject.Digest); err != nil {
-		a.t.Fatal(err)
-	}
+	attachTo(a.t, a.in, subject, one)
 	return one
+}
+
+// attachTo attaches manifests whose subject it is.
+func attachTo(t testing.TB, in *registry.Repository, subject registry.Manifest, manifests ...registry.Manifest) {
+	t.Helper()
+	if err := in.PutReferrers(t.Context(), subject.Digest, manifests); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // tag writes a tag of cosign's with a layer for each text.

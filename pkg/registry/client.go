@@ -242,7 +242,7 @@ func (c *client) exchange(message *http.Request, bulk bool) (*http.Response, err
 	}
 	c.throttle.answered(answer, sent, c.patience)
 	guard.moved()
-	answer.Body = &receivedBody{ReadCloser: answer.Body, guard: guard, outer: outer}
+	answer.Body = &receivedBody{ReadCloser: answer.Body, guard: guard, outer: outer, secrets: c.auth.secrets}
 	return answer, nil
 }
 

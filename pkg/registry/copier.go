@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
@@ -56,6 +55,10 @@ type Job struct {
 	// Attachments has what is attached to the image in the source, a [Repository], copied too: the referrers of each of
 	// its manifests and cosign's tags, and what is attached to these.
 	Attachments bool
+	// Stays, when set, tells of a manifest that has no place in another registry. Of what is attached, one that is such a
+	// manifest, or leads to one, is left in the source, and all that is attached to it. An image that leads to one is
+	// refused.
+	Stays func(Manifest) bool
 	// Last, when set, is called when all but the image's own manifest is there, at the same time as that is written.
 	Last func(context.Context) error
 	// Report, which may be nil, is called from several goroutines, one at a time.
@@ -75,27 +78,6 @@ type Copied struct {
 	Left []string
 }
 
-// Progress is how far one blob is. The last report of a blob has State other than Running.
-type Progress struct {
-	Blob  v1.Descriptor
-	Done  int64
-	State State
-}
-
-// State says what becomes of a blob.
-type State string
-
-// The states of a blob.
-const (
-	Running State = "running"
-	Sent    State = "sent"
-	Present State = "present" // was there already
-	Mounted State = "mounted" // taken over by the registry from another of its repositories
-)
-
-// reportEvery keeps the reports about a running blob from costing more than the blob.
-const reportEvery = time.Second
-
 // Copy copies one image, found by its digest in the source: see [Copier.Copy].
 func Copy(ctx context.Context, from Source, root v1.Hash, to *Repository, report func(Progress)) (Copied, error) {
 	manifest, err := from.Manifest(ctx, root)
@@ -113,6 +95,9 @@ func (c *Copier) Copy(ctx context.Context, job Job) (Copied, error) {
 	image, err := walk(ctx, job.From, job.Root)
 	if err != nil {
 		return Copied{}, err
+	}
+	if one, stays := image.find(job.Stays); stays {
+		return Copied{}, image.tooMuch("it leads to %q, of the type %q, which is no part of an image", one.Digest, one.ArtifactType())
 	}
 	run := c.run(job)
 	run.copied.Blobs = len(image.blobs)
@@ -178,7 +163,7 @@ func (c *copying) attachments(ctx context.Context, group *errgroup.Group, subjec
 	if !c.Attachments || !ok {
 		return nil
 	}
-	more := &attachments{from: from, to: c.To}
+	more := &attachments{from: from, to: c.To, stays: c.Stays}
 	more.blobs = func(blobs []v1.Descriptor) {
 		c.mu.Lock()
 		c.copied.Blobs += len(blobs)
@@ -241,132 +226,4 @@ func (c *copying) manifests(ctx context.Context, image *graph) error {
 		c.copied.Manifests++
 	}
 	return err
-}
-
-// blob has the target repository hold the blob, by the least that is needed.
-func (c *copying) blob(ctx context.Context, blob v1.Descriptor) error {
-	there, err := c.isThere(ctx, blob)
-	if err != nil {
-		return err
-	}
-	if there {
-		return c.finish(blob, Present)
-	}
-	for {
-		turn := c.copier.ledger.take(c.To, blob.Digest)
-		switch {
-		case turn.there:
-			return c.finish(blob, Present)
-		case turn.wait != nil:
-			select {
-			case <-turn.wait:
-				continue
-			case <-ctx.Done():
-				return lost(ctx, ctx.Err())
-			}
-		}
-		return c.bring(ctx, blob, turn)
-	}
-}
-
-func (c *copying) isThere(ctx context.Context, blob v1.Descriptor) (bool, error) {
-	switch {
-	case c.copier.ledger.known(c.To, blob.Digest):
-		return true, nil
-	case blob.Size <= smallBlob && c.copier.ledger.news(c.To):
-		return false, nil
-	}
-	if err := c.copier.lanes.enter(ctx, 1, c.limit); err != nil {
-		return false, lost(ctx, err)
-	}
-	defer c.copier.lanes.leave(1)
-	there, err := c.To.hasBlob(ctx, blob)
-	if there {
-		c.copier.ledger.add(c.To, blob.Digest)
-	}
-	return there, err
-}
-
-// smallBlob is the largest that is sent to a new repository unasked. (Layers may be there all the same, where a copy was
-// broken off before its first manifest. Sending what is there does no harm, but takes its time.)
-const smallBlob = 1 << 20
-
-// bring mounts or sends the blob.
-func (c *copying) bring(ctx context.Context, blob v1.Descriptor, turn turn) (err error) {
-	arrived := false
-	defer func() { turn.done(arrived) }()
-	width, limit := lanesFor(blob.Size), c.limit
-	if width == widest {
-		limit = c.most // what fills the line is no less when the registry is near
-	}
-	if err := c.copier.lanes.enter(ctx, width, limit); err != nil {
-		return lost(ctx, err)
-	}
-	defer c.copier.lanes.leave(width)
-	mountFrom := c.mountFrom
-	if turn.holder != nil {
-		mountFrom = turn.holder
-	}
-	mounted, err := c.To.upload(ctx, blob, func(ctx context.Context) (io.ReadCloser, error) {
-		content, err := c.From.Blob(ctx, blob)
-		if err != nil {
-			return nil, err
-		}
-		c.tell(Progress{Blob: blob, State: Running})
-		return &metered{ReadCloser: content, blob: blob, tell: c.tell, told: time.Now()}, nil
-	}, mountFrom)
-	if err != nil {
-		return err
-	}
-	arrived = true
-	if mounted {
-		return c.finish(blob, Mounted)
-	}
-	if turn.holder != nil {
-		c.copier.ledger.noMounts()
-	}
-	return c.finish(blob, Sent)
-}
-
-func (c *copying) finish(blob v1.Descriptor, state State) error {
-	c.mu.Lock()
-	switch state {
-	case Present:
-		c.copied.Present++
-	case Mounted:
-		c.copied.Mounted++
-	default:
-		c.copied.Bytes += blob.Size
-	}
-	c.mu.Unlock()
-	c.tell(Progress{Blob: blob, Done: blob.Size, State: state})
-	return nil
-}
-
-func (c *copying) tell(progress Progress) {
-	if c.Report == nil {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.Report(progress)
-}
-
-// metered tells how far a stream is, every now and then.
-type metered struct {
-	io.ReadCloser
-	blob v1.Descriptor
-	tell func(Progress)
-	done int64
-	told time.Time
-}
-
-func (m *metered) Read(p []byte) (n int, err error) {
-	n, err = m.ReadCloser.Read(p)
-	m.done += int64(n)
-	if time.Since(m.told) >= reportEvery {
-		m.told = time.Now()
-		m.tell(Progress{Blob: m.blob, Done: m.done, State: Running})
-	}
-	return n, err
 }

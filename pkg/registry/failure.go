@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -50,8 +49,8 @@ func (e *StatusError) Error() string {
 	return text + " (" + strings.Join(detail, ": ") + ")"
 }
 
-// StatusOf returns the HTTP status of the answer that err is about, or 0 when there was none.
-func StatusOf(err error) int {
+// statusOf returns the HTTP status of the answer that err is about, or 0 when there was none.
+func statusOf(err error) int {
 	if status, ok := errors.AsType[*StatusError](err); ok {
 		return status.Status
 	}
@@ -85,7 +84,8 @@ func failure(answer *http.Response) error {
 		// What says that something is not there must be heard to its end.
 		return fmt.Errorf("reading an answer %d: %w", answer.StatusCode, err)
 	}
-	body = withoutCredential(body, answer.Request)
+	secrets := repeated(answer)
+	words := func(text string, longest int) string { return shortened(secrets.Replace(legible(text)), longest) }
 	status := &StatusError{Status: answer.StatusCode, asked: askedPause(answer.Header, time.Now())}
 	var content struct {
 		Errors []struct {
@@ -99,32 +99,22 @@ func failure(answer *http.Response) error {
 	case err == nil && len(content.Errors) > 0:
 		var messages []string
 		for _, one := range content.Errors {
-			status.Codes = append(status.Codes, printable(one.Code, 60))
+			status.Codes = append(status.Codes, words(one.Code, 60))
 			if one.Message != "" {
 				messages = append(messages, one.Message)
 			}
 		}
-		status.Message = printable(strings.Join(messages, "; "), 300)
+		status.Message = words(strings.Join(messages, "; "), 300)
 	default:
 		kind, _, _ := strings.Cut(answer.Header.Get("Content-Type"), ";")
-		if status.Foreign = printable(kind, 60); status.Foreign == "" {
+		if status.Foreign = words(kind, 60); status.Foreign == "" {
 			status.Foreign = "unknown"
 		}
 		if strings.HasPrefix(kind, "text/plain") || strings.HasPrefix(kind, "application/json") {
-			status.Message = printable(string(body), 200)
+			status.Message = words(string(body), 200)
 		}
 	}
 	return fault.As(kindOf(status), status)
-}
-
-// withoutCredential takes out of an answer what the request was authorized by, before the text is shortened: a part of it
-// would not be known for a secret again.
-func withoutCredential(body []byte, request *http.Request) []byte {
-	_, credential, _ := strings.Cut(request.Header.Get("Authorization"), " ")
-	if credential == "" {
-		return body
-	}
-	return bytes.ReplaceAll(body, []byte(credential), []byte("[MASKED]"))
 }
 
 func kindOf(e *StatusError) fault.Kind {
@@ -224,7 +214,9 @@ func notARegistry(what string) error {
 }
 
 // printable keeps text from a server from moving the cursor, forging log lines or flooding them.
-func printable(text string, longest int) string {
+func printable(text string, longest int) string { return shortened(legible(text), longest) }
+
+func legible(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' || r == '\r' {
 			return ' '
@@ -234,7 +226,10 @@ func printable(text string, longest int) string {
 		}
 		return r
 	}, text)
-	text = strings.Join(strings.Fields(text), " ")
+	return strings.Join(strings.Fields(text), " ")
+}
+
+func shortened(text string, longest int) string {
 	if runes := []rune(text); len(runes) > longest {
 		return string(runes[:longest]) + "…"
 	}

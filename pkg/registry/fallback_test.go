@@ -51,7 +51,7 @@ func TestAnExistingFallbackIndexIsMerged(t *testing.T) {
 		t.Fatal(err)
 	}
 	record := about(t, subject, "record")
-	if err := repository.PutReferrer(t.Context(), record, subject.Digest); err != nil {
+	if err := repository.PutReferrers(t.Context(), subject.Digest, []registry.Manifest{record}); err != nil {
 		t.Fatal(err)
 	}
 	var want map[string]any
@@ -96,7 +96,7 @@ func TestWhatAnotherWriterDroppedIsListedAgain(t *testing.T) {
 					put(t, next, "/v2/a/b/manifests/"+tag, theirs)
 				})(w, r, next)
 			})
-			err := repository.PutReferrer(t.Context(), record, subject.Digest)
+			err := repository.PutReferrers(t.Context(), subject.Digest, []registry.Manifest{record})
 			if row.text != "" {
 				if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), row.text) {
 					t.Errorf("error %v of kind %v; want %q", err, fault.KindOf(err), row.text)
@@ -148,7 +148,7 @@ func TestManyWritersOfOneProgramLoseNothing(t *testing.T) {
 		record := about(t, subject, name)
 		want = append(want, listed(record, name))
 		writers.Go(func() {
-			if err := opened.Repository("a/b").PutReferrer(t.Context(), record, subject.Digest); err != nil {
+			if err := opened.Repository("a/b").PutReferrers(t.Context(), subject.Digest, []registry.Manifest{record}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -185,7 +185,7 @@ func TestWhatTheTagHoldsIsNotOverwritten(t *testing.T) {
 	subject := push(t, repository, "1.0", randomImage(t))
 	tag := registry.FallbackTag(subject.Digest)
 	image := push(t, repository, tag, randomImage(t))
-	err := repository.PutReferrer(t.Context(), about(t, subject, "record"), subject.Digest)
+	err := repository.PutReferrers(t.Context(), subject.Digest, []registry.Manifest{about(t, subject, "record")})
 	if _, ok := errors.AsType[*registry.UnlistedError](err); !ok || !strings.Contains(err.Error(), image.Digest.String()) {
 		t.Errorf("error %v; want an UnlistedError that names what the tag holds", err)
 	}
@@ -222,7 +222,7 @@ func TestAttachingFails(t *testing.T) {
 			subject := push(t, repository, "1.0", randomImage(t))
 			server.Break(row.match, row.times, row.fault)
 			record := about(t, subject, "record")
-			err := repository.PutReferrer(t.Context(), record, subject.Digest)
+			err := repository.PutReferrers(t.Context(), subject.Digest, []registry.Manifest{record})
 			if row.kind == 0 {
 				got, listErr := repository.Referrers(t.Context(), subject.Digest)
 				if diff := cmp.Diff([]v1.Descriptor{listed(record, "record")}, got); diff != "" || err != nil || listErr != nil {
@@ -247,7 +247,7 @@ func TestOnlyWhatIsAboutTheSubjectIsAttached(t *testing.T) {
 	repository := plain(t, server).Repository("a/b")
 	subject, other := push(t, repository, "1.0", randomImage(t)), push(t, repository, "2.0", randomImage(t))
 	server.Forget()
-	if err := repository.PutReferrer(t.Context(), about(t, other, "record"), subject.Digest); err == nil {
+	if err := repository.PutReferrers(t.Context(), subject.Digest, []registry.Manifest{about(t, other, "record")}); err == nil {
 		t.Error("attached what is about another image")
 	}
 	if len(server.Requests()) > 0 {

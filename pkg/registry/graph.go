@@ -132,6 +132,19 @@ func (g *graph) levels() [][]Manifest {
 	return levels
 }
 
+// find returns a manifest of the graph that is so; so may be nil, which none is.
+func (g *graph) find(so func(Manifest) bool) (found Manifest, ok bool) {
+	if so == nil {
+		return Manifest{}, false
+	}
+	for _, one := range g.manifests {
+		if so(one.manifest) {
+			return one.manifest, true
+		}
+	}
+	return Manifest{}, false
+}
+
 func (g *graph) height(of v1.Hash) int {
 	one := g.manifests[of]
 	if one == nil {

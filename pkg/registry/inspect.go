@@ -1,10 +1,10 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"time"
 
@@ -18,14 +18,10 @@ type Facts struct {
 	Labels    map[string]string // of the first platform's configuration; an index's annotations where a label is missing
 	Created   time.Time         // zero when the image does not say
 	Platforms []string          // such as "linux/amd64"; the image's own one when there is no index
-	Size      int64             // of the first platform's layers, compressed, in bytes
 }
 
 // Revision returns the label org.opencontainers.image.revision: the Git commit, or "".
 func (f Facts) Revision() string { return f.Labels["org.opencontainers.image.revision"] }
-
-// Version returns the label org.opencontainers.image.version, or "".
-func (f Facts) Version() string { return f.Labels["org.opencontainers.image.version"] }
 
 // largestConfig is far above what builders write, some 10 KiB, and keeps a hostile one out of memory.
 const largestConfig = 8 << 20
@@ -56,22 +52,68 @@ func (r *Repository) Inspect(ctx context.Context, manifest Manifest) (Facts, err
 	if read.Config == nil || !read.Config.MediaType.IsConfig() {
 		return facts, nil
 	}
-	for _, layer := range read.Layers {
-		facts.Size += layer.Size
-	}
 	config, err := r.config(ctx, *read.Config)
 	if err != nil {
 		return Facts{}, err
 	}
 	maps.Copy(facts.Labels, config.Config.Labels)
-	facts.Created = config.Created.Time
+	facts.Created = config.Created
 	if len(facts.Platforms) == 0 && config.OS != "" {
-		facts.Platforms = []string{config.Platform().String()}
+		facts.Platforms = []string{config.platform()}
 	}
 	return facts, nil
 }
 
-func (r *Repository) config(ctx context.Context, blob v1.Descriptor) (*v1.ConfigFile, error) {
+// configuration is what is read of an image's (image specification, "Image Configuration"). All else, such as a history
+// of millions of nothings, is passed over, and takes no room.
+type configuration struct {
+	Created      time.Time `json:"created"`
+	OS           string    `json:"os"`
+	OSVersion    string    `json:"os.version"`
+	Architecture string    `json:"architecture"`
+	Variant      string    `json:"variant"`
+	Config       struct {
+		Labels labels `json:"Labels"`
+	} `json:"config"`
+}
+
+func (c configuration) platform() string {
+	return v1.Platform{OS: c.OS, OSVersion: c.OSVersion, Architecture: c.Architecture, Variant: c.Variant}.String()
+}
+
+// labels are an image's, but not more than any image has.
+type labels map[string]string
+
+const mostLabels = 10_000
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (l *labels) UnmarshalJSON(raw []byte) error {
+	if raw[0] != '{' {
+		return json.Unmarshal(raw, (*map[string]string)(l)) // null, or an error
+	}
+	*l = labels{}
+	list := json.NewDecoder(bytes.NewReader(raw))
+	if _, err := list.Token(); err != nil {
+		return err
+	}
+	for n := 0; list.More(); n++ {
+		if n == mostLabels {
+			return fmt.Errorf("it has more than %d labels", mostLabels)
+		}
+		key, err := list.Token()
+		if err != nil {
+			return err
+		}
+		var value string
+		if err := list.Decode(&value); err != nil {
+			return err
+		}
+		(*l)[fmt.Sprint(key)] = value
+	}
+	return nil
+}
+
+func (r *Repository) config(ctx context.Context, blob v1.Descriptor) (*configuration, error) {
 	refused := func(format string, args ...any) error {
 		err := fault.New(fault.Refused, "reading the configuration of an image in %q: %w", r, fmt.Errorf(format, args...))
 		return fault.WithHint(fault.At(r.client.side, err),
@@ -85,12 +127,12 @@ func (r *Repository) config(ctx context.Context, blob v1.Descriptor) (*v1.Config
 		return nil, err
 	}
 	defer content.Close()
-	raw, err := io.ReadAll(content)
-	if err != nil {
+	raw := bytes.NewBuffer(make([]byte, 0, max(0, blob.Size)+bytes.MinRead)) // which the content has, or it is an error
+	if _, err := raw.ReadFrom(content); err != nil {
 		return nil, err
 	}
-	var config v1.ConfigFile
-	if err := json.Unmarshal(raw, &config); err != nil {
+	var config configuration
+	if err := json.Unmarshal(raw.Bytes(), &config); err != nil {
 		return nil, refused("it is no image configuration: %w", err)
 	}
 	return &config, nil

@@ -235,7 +235,7 @@ func TestRetriesAreTold(t *testing.T) {
 	server.Break("GET /manifests/", 2, faultyregistry.Status(503, "UNAVAILABLE"))
 	var told []int
 	opened := open(t, registry.Config{Address: server.Host(), Insecure: true, Retrying: func(r registry.Retry) {
-		if registry.StatusOf(r.Err) == 503 {
+		if status, ok := errors.AsType[*registry.StatusError](r.Err); ok && status.Status == 503 {
 			told = append(told, r.Attempt)
 		}
 	}})

@@ -64,7 +64,7 @@ func (r *Repository) Manifest(ctx context.Context, digest v1.Hash) (Manifest, er
 }
 
 // Put writes the manifest under a tag, or under its own digest when tag is "". What it refers to must be there.
-// An answer that refuses is an error of which [StatusOf] tells the status.
+// An answer that refuses is a [StatusError].
 func (r *Repository) Put(ctx context.Context, manifest Manifest, tag string) error {
 	at := tag
 	if at == "" {
@@ -226,6 +226,10 @@ func readManifest(raw []byte, contentType string) (Manifest, error) {
 	}
 	if read.Config == nil && read.Manifests == nil && read.Blobs == nil || !manifestType(mediaType) {
 		return Manifest{}, notARegistry("the body is not a manifest")
+	}
+	// What one reader takes for an image and another for an index is refused, as the image specification advises (CVE-2021-41190).
+	if index := read.Manifests != nil; index && (read.Config != nil || read.Layers != nil || !mediaType.IsIndex()) || !index && mediaType.IsIndex() {
+		return Manifest{}, notARegistry("the body is neither an index alone nor a manifest alone")
 	}
 	digest, _, err := v1.SHA256(bytes.NewReader(raw))
 	return Manifest{MediaType: mediaType, Digest: digest, Raw: raw}, err

@@ -24,7 +24,7 @@ type page struct {
 	next      string // path and query of the page that follows; "" after the last
 }
 
-// page asks one time. An answer other than 200 is an error of which [StatusOf] tells the status.
+// page asks one time. An answer other than 200 is a [StatusError].
 func (r *Repository) page(ctx context.Context, at, accept string) (page, error) {
 	answer, err := r.client.once(ctx, call{
 		method: http.MethodGet, at: at, header: map[string]string{"Accept": accept}, scopes: r.scopes("pull"),

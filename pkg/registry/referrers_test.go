@@ -191,7 +191,7 @@ func TestReferrersOfDoubtfulAnswers(t *testing.T) {
 			repository := plain(t, server).Repository("a/b")
 			subject := push(t, repository, "1.0", randomImage(t))
 			signature, old := about(t, subject, "signature"), about(t, subject, "old")
-			if err := repository.PutReferrer(t.Context(), signature, subject.Digest); err != nil {
+			if err := repository.PutReferrers(t.Context(), subject.Digest, []registry.Manifest{signature}); err != nil {
 				t.Fatal(err)
 			}
 			tag := manifestOf(t, types.OCIImageIndex, indexOf(listed(old, "old")))
@@ -250,7 +250,7 @@ func TestARegistryThatAnswersTheFallbackTagWithTheImageIsSeenThrough(t *testing.
 	}
 
 	record := about(t, index, "record")
-	err = repository.PutReferrer(t.Context(), record, index.Digest)
+	err = repository.PutReferrers(t.Context(), index.Digest, []registry.Manifest{record})
 	unlisted, ok := errors.AsType[*registry.UnlistedError](err)
 	if !ok || unlisted.Subject != index.Digest || fault.KindOf(err) != fault.Refused || fault.HintOf(err) == "" {
 		t.Fatalf("error %v of kind %v; want an UnlistedError", err, fault.KindOf(err))

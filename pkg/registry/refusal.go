@@ -11,7 +11,7 @@ import (
 // that is immutable or protected: the specification names none, and ECR says 400, GitLab 403, Harbor 412. Each of them
 // may mean something else. What the tag holds tells: see [Repository.Lookup].
 func RefusesTag(err error) bool {
-	switch StatusOf(err) {
+	switch statusOf(err) {
 	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusConflict,
 		http.StatusPreconditionFailed:
 		return true
@@ -37,7 +37,7 @@ func (r *Repository) explain(err error) error {
 		}
 		return fmt.Errorf("%w, without credentials: none are configured for %q", err, r.registry.host)
 	case fault.Refused:
-		return fault.WithHint(err, refusalHint(StatusOf(err)))
+		return fault.WithHint(err, refusalHint(statusOf(err)))
 	}
 	return err
 }

@@ -28,7 +28,8 @@ type Config struct {
 	Auth []AuthFile
 	// CA holds certificates (PEM) that are trusted beside the system's.
 	CA []byte
-	// Certificate and Key (PEM) are shown to a server that asks for a client certificate. The key is not encrypted.
+	// Certificate and Key (PEM) are shown to the registry's own host, port included, where that asks for a client
+	// certificate: not to a store of blobs or a token service elsewhere. The key is not encrypted.
 	Certificate, Key []byte
 	// Insecure accepts any certificate, and plain http where https is not spoken.
 	Insecure bool
@@ -76,7 +77,7 @@ func Open(config Config) (*Registry, error) {
 	if err != nil {
 		return nil, fault.At(config.Side, err)
 	}
-	transports, err := newTransports(config)
+	transports, err := newTransports(config, host)
 	if err != nil {
 		return nil, fault.At(config.Side, err)
 	}

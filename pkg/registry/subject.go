@@ -40,19 +40,11 @@ func (m Manifest) ArtifactType() string {
 	return read.ArtifactType
 }
 
-// Annotations returns the manifest's annotations; nil when it has none.
-func (m Manifest) Annotations() map[string]string {
-	read, err := m.content()
-	if err != nil {
-		return nil
-	}
-	return read.Annotations
-}
-
 // asReferrer is the manifest's entry in a list of referrers.
 func (m Manifest) asReferrer() v1.Descriptor {
+	read, _ := m.content() // what cannot be read has no annotations
 	return v1.Descriptor{
 		MediaType: m.MediaType, Size: int64(len(m.Raw)), Digest: m.Digest,
-		ArtifactType: m.ArtifactType(), Annotations: m.Annotations(),
+		ArtifactType: m.ArtifactType(), Annotations: read.Annotations,
 	}
 }

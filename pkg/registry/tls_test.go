@@ -3,9 +3,16 @@ package registry_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"dockline/e2e/certificate"
 	"dockline/e2e/faultyregistry"
@@ -112,5 +119,52 @@ func TestAClientCertificateThatIsNone(t *testing.T) {
 		if fault.KindOf(err) != fault.Configuration || strings.Contains(err.Error(), "nonsense") {
 			t.Errorf("%s: error %v of kind %v", description, err, fault.KindOf(err))
 		}
+	}
+}
+
+// TestTheClientCertificateIsForTheRegistryAlone: others may ask for it, and go without.
+func TestTheClientCertificateIsForTheRegistryAlone(t *testing.T) {
+	t.Parallel()
+	server, client := certified(t), certified(t)
+	var mu sync.Mutex
+	shown := map[string]int{} // certificates, by who asked
+	serve := func(name string, serve http.HandlerFunc) string {
+		one := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			shown[name] = max(shown[name], len(r.TLS.PeerCertificates))
+			mu.Unlock()
+			serve(w, r)
+		}))
+		one.TLS = serving(t, server)
+		one.TLS.ClientAuth = tls.RequestClientCert
+		one.StartTLS()
+		t.Cleanup(one.Close)
+		return one.Listener.Addr().String()
+	}
+	content := strings.Repeat("x", 2<<20) // large enough for a connection of its own
+	blob := v1.Descriptor{Digest: manifestOf(t, "", content).Digest, Size: int64(len(content))}
+	store := serve("the store of blobs", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, content) })
+	tokens := serve("the token service", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"token":"x"}`) })
+	host := serve("the registry", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "" {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="https://`+tokens+`/token"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		http.Redirect(w, r, "https://"+store+"/blob", http.StatusTemporaryRedirect)
+	})
+	opened := open(t, registry.Config{Address: host, CA: server.CertificatePEM, Certificate: client.CertificatePEM, Key: client.KeyPEM})
+	reader, err := opened.Repository("a/b").Blob(t.Context(), blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if _, err := io.Copy(io.Discard, reader); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if diff := cmp.Diff(map[string]int{"the registry": 1, "the token service": 0, "the store of blobs": 0}, shown); diff != "" {
+		t.Errorf("certificates that were shown (-want +got):\n%s", diff)
 	}
 }

@@ -22,13 +22,17 @@ const idlePerHost = mostLanes
 // window, 1 MiB for a server in Go: what arrives in a round trip at most, and where a server reads one body at a time
 // the others fill it, and nothing moves any more. In plain http the two are the same.
 type transports struct {
-	short, bulk *http.Transport
-	ahead       *ahead
+	own      string // the registry's host
+	to, away lines  // to that host, and to where it leads: the same but for the client certificate
+	ahead    *ahead
 }
 
+type lines struct{ short, bulk *http.Transport }
+
 // newTransports makes the connections of one side: its own CA, its own client certificate, its own rules, shared with no
-// other side.
-func newTransports(config Config) (transports, error) {
+// other side. The certificate is for the registry's own host. Where that leads to, a store of blobs or a token service,
+// is for the registry to say, and whoever is asked there by us would be asked in our name.
+func newTransports(config Config, host string) (transports, error) {
 	// The system's pool is read now, not at the first handshake: what lies on disk may not be trustworthy later.
 	pool, err := x509.SystemCertPool()
 	if err != nil {
@@ -65,26 +69,43 @@ func newTransports(config Config) (transports, error) {
 		// Far more than any registry sends, and less than the 10 MB that Go would hold, for each answer.
 		MaxResponseHeaderBytes: 256 << 10,
 	}
+	made := transports{own: host, to: linesOf(short), ahead: early}
+	made.away = made.to
+	if own != nil {
+		without := short.Clone()
+		without.TLSClientConfig.Certificates = nil
+		without.TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+		made.away = linesOf(without)
+	}
+	return made, nil
+}
+
+func linesOf(short *http.Transport) lines {
 	bulk := short.Clone()
 	bulk.ForceAttemptHTTP2 = false
 	bulk.Protocols = new(http.Protocols)
 	bulk.Protocols.SetHTTP1(true)
 	bulk.TLSClientConfig.NextProtos = nil
-	return transports{short, bulk, early}, nil
+	return lines{short, bulk}
 }
 
 // of returns what carries a message.
 func (t transports) of(message *http.Request, bulk bool) *http.Transport {
-	if bulk && message.URL.Scheme == "https" {
-		return t.bulk
+	to := t.to
+	if canonicalHost(message.URL.Host) != t.own {
+		to = t.away
 	}
-	return t.short
+	if bulk && message.URL.Scheme == "https" {
+		return to.bulk
+	}
+	return to.short
 }
 
 func (t transports) close() {
 	t.ahead.close()
-	t.short.CloseIdleConnections()
-	t.bulk.CloseIdleConnections()
+	for _, one := range []*http.Transport{t.to.short, t.to.bulk, t.away.short, t.away.bulk} {
+		one.CloseIdleConnections()
+	}
 }
 
 // clientCertificate reads what is shown to a registry that asks for a certificate. Errors never quote the key.

@@ -37,10 +37,16 @@ type found struct {
 	at string // its tag, or its digest
 }
 
-// find returns the manifests that may hold signatures of the image. The error says what could not be asked; what the
-// rest of the registry answered is returned beside it.
-func find(ctx context.Context, in Repository, image v1.Hash) ([]found, error) {
-	var tagged, listed []found
+// places are where signatures of an image may be: cosign's tag, which is read already, and what a list of referrers names.
+type places struct {
+	tagged *found
+	listed []v1.Hash
+}
+
+// find asks for both at once. The error says what could not be asked; what the rest of the registry answered is returned
+// beside it.
+func find(ctx context.Context, in Repository, image v1.Hash) (places, error) {
+	var all places
 	var tagError, listError error
 	var both sync.WaitGroup
 	both.Go(func() {
@@ -48,38 +54,54 @@ func find(ctx context.Context, in Repository, image v1.Hash) ([]found, error) {
 		tag := image.Algorithm + "-" + image.Hex + ".sig"
 		manifest, present, err := in.Lookup(ctx, tag)
 		if tagError = err; present {
-			tagged = []found{{manifest, tag}}
+			all.tagged = &found{manifest, tag}
 		}
 	})
 	both.Go(func() {
 		defer fault.Catch(&listError)
-		listed, listError = referrers(ctx, in, image)
+		all.listed, listError = referrers(ctx, in, image)
 	})
 	both.Wait()
-	return slices.Concat(tagged, listed), errors.Join(tagError, listError)
+	return all, errors.Join(tagError, listError)
 }
 
-func referrers(ctx context.Context, in Repository, image v1.Hash) ([]found, error) {
+// referrers returns the digests of those that may be signatures, and of them not more than are looked at.
+func referrers(ctx context.Context, in Repository, image v1.Hash) ([]v1.Hash, error) {
 	all, err := in.Referrers(ctx, image)
 	if err != nil {
 		return nil, err
 	}
-	var manifests []found
+	var some []v1.Hash
 	for _, one := range all {
 		kind := one.ArtifactType
 		if kind != "" && kind != emptyConfig && kind != cosignReferrer && !isBundle(kind) {
 			continue
 		}
-		if len(manifests) == mostSignatures {
+		if len(some) == mostSignatures {
 			break // Check counts what they hold
 		}
-		manifest, present, lookup := in.Lookup(ctx, one.Digest.String())
-		err = errors.Join(err, lookup)
-		if present { // a list that names what is gone is no news of a signature
-			manifests = append(manifests, found{manifest, one.Digest.String()})
+		some = append(some, one.Digest)
+	}
+	return some, nil
+}
+
+// each calls do with one manifest after the other, of which it keeps none, until done is true. The error says what could
+// not be asked. A list that names what is gone is no news of a signature.
+func (p *places) each(ctx context.Context, in Repository, do func(found) (done bool)) error {
+	if tagged := p.tagged; tagged != nil {
+		if p.tagged = nil; do(*tagged) {
+			return nil
 		}
 	}
-	return manifests, err
+	var unasked error
+	for _, digest := range p.listed {
+		manifest, present, err := in.Lookup(ctx, digest.String())
+		unasked = errors.Join(unasked, err)
+		if present && do(found{manifest, digest.String()}) {
+			break
+		}
+	}
+	return unasked
 }
 
 // layersOf returns the layers of a manifest that may be signatures.

@@ -112,6 +112,40 @@ func TestSignedByAKey(t *testing.T) {
 	}
 }
 
+// TestOneOfSeveralKeysIsEnough: keys are changed by putting the new one beside the old one.
+func TestOneOfSeveralKeysIsEnough(t *testing.T) {
+	t.Parallel()
+	old, next, other := ecdsaKey(elliptic.P256(), crypto.SHA256), ed25519Key(), rsaKey(2048)
+	verifier, err := signature.New(signature.Policy{Key: append(append(old.pem(), "a comment\n"...), next.pem()...)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names := verifier.String(); !strings.HasPrefix(names, "one of the keys sha256:") || strings.Count(names, "sha256:") != 2 {
+		t.Errorf("wanted: %s", names)
+	}
+	for _, row := range []struct {
+		description string
+		key         pair
+		good        bool
+	}{{"the old one", old, true}, {"the new one", next, true}, {"another", other, false}} {
+		for form, leave := range map[string]func(*stage){
+			"a tag":    func(s *stage) { s.tag(row.key.simple(s.image)) },
+			"a bundle": func(s *stage) { s.refer(bundleType, row.key.bundle(signed, s.image)) },
+		} {
+			s := newStage(t, faultyregistry.Start(t))
+			leave(s)
+			alone, err := signature.New(signature.Policy{Key: row.key.pem()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := verifier.Check(t.Context(), s, s.image)
+			if (err == nil) != row.good || row.good && got.By != alone.String() {
+				t.Errorf("%s, %s: %+v, %v", row.description, form, got, err)
+			}
+		}
+	}
+}
+
 // TestWhatCouldNotBeAskedIsNoSignature: nor is it a refusal, since another attempt may find one.
 func TestWhatCouldNotBeAskedIsNoSignature(t *testing.T) {
 	t.Parallel()
@@ -166,6 +200,9 @@ func TestPoliciesThatAreNone(t *testing.T) {
 		{"no PEM", signature.Policy{Key: []byte("secret nonsense")}, "PEM"},
 		{"the private key", signature.Policy{Key: private}, "private"},
 		{"a PEM of something else", signature.Policy{Key: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte("x")})}, "public key"},
+		{"the private key behind the public one", signature.Policy{Key: append(key.pem(), private...)}, "private"},
+		{"a second key that is cut", signature.Policy{Key: append(key.pem(), key.pem()[:80]...)}, "what follows the last whole key"},
+		{"too many keys", signature.Policy{Key: bytes.Repeat(key.pem(), 17)}, "more than 16"},
 		{"a short RSA key", signature.Policy{Key: rsaKey(1024).pem()}, "2048"},
 		{"no identity", signature.Policy{Keyless: &signature.Keyless{Issuer: "https://x"}}, "identity"},
 		{"no issuer", signature.Policy{Keyless: &signature.Keyless{Identity: "x"}}, "issuer"},

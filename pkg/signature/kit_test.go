@@ -121,7 +121,7 @@ func (s *stage) tag(layers ...layer) {
 // refer leaves a signature as a referrer.
 func (s *stage) refer(artifactType string, layers ...layer) {
 	s.Helper()
-	if err := s.PutReferrer(s.Context(), s.manifest(artifactType, true, layers...), s.image); err != nil {
+	if err := s.PutReferrers(s.Context(), s.image, []registry.Manifest{s.manifest(artifactType, true, layers...)}); err != nil {
 		s.Fatal(err)
 	}
 }

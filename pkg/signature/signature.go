@@ -31,7 +31,7 @@ type Repository interface {
 
 // Policy says whose signature is wanted: Key or Keyless, one of them.
 type Policy struct {
-	Key     []byte // a public key, PEM: ECDSA, RSA of 2048 bits or more, Ed25519
+	Key     []byte // public keys, PEM, one after the other: ECDSA, RSA of 2048 bits or more, Ed25519; one must have signed
 	Keyless *Keyless
 }
 
@@ -59,7 +59,7 @@ func New(policy Policy) (*Verifier, error) {
 	case len(policy.Key) > 0 && policy.Keyless != nil:
 		err = errors.New("a key and an identity are both given, one of them is wanted")
 	case len(policy.Key) > 0:
-		by, err = newKey(policy.Key)
+		by, err = newKeys(policy.Key)
 	case policy.Keyless != nil:
 		by, err = newAuthority(*policy.Keyless)
 	default:
@@ -78,43 +78,71 @@ func (v *Verifier) String() string { return v.by.String() }
 // fault.Refused, which tells what was found instead; where the registry could not be asked, and nothing that it did
 // answer counts, the error is the registry's.
 func (v *Verifier) Check(ctx context.Context, in Repository, image v1.Hash) (Signed, error) {
-	manifests, unasked := find(ctx, in, image)
-	var reasons []string
-	examined := 0
-	for _, manifest := range manifests {
-		for _, layer := range layersOf(manifest.Manifest) {
-			if examined == mostSignatures {
-				return Signed{}, v.refusal(in, image, fmt.Sprintf("none of its first %d signatures counts", examined), reasons)
-			}
-			examined++
-			by, err := v.examine(ctx, in, image, layer)
-			switch {
-			case err == nil:
-				return Signed{By: by, At: manifest.at}, nil
-			case asking(err):
-				unasked = errors.Join(unasked, err)
-			default:
-				reasons = append(reasons, fmt.Sprintf("%s: %v", manifest.at, err))
+	places, unasked := find(ctx, in, image)
+	search := search{Verifier: v, in: in, image: image}
+	unasked = errors.Join(unasked, places.each(ctx, in, func(one found) bool { return search.examine(ctx, one) }))
+	switch {
+	case search.signed != nil:
+		return *search.signed, nil
+	case search.tooMany != "":
+		return Signed{}, v.refusal(in, image, search.tooMany, search.reasons)
+	case unasked != nil || search.unasked != nil:
+		return Signed{}, fmt.Errorf("looking for the signature of %q: %w", in.Reference(image.String()), errors.Join(unasked, search.unasked))
+	case search.examined == 0:
+		return Signed{}, v.refusal(in, image, "it is not signed", nil)
+	}
+	return Signed{}, v.refusal(in, image, fmt.Sprintf("none of its %d signatures counts", search.examined), search.reasons)
+}
+
+// search is one Check, as far as it has come. Of what it has examined it keeps a few words.
+type search struct {
+	*Verifier
+	in       Repository
+	image    v1.Hash
+	examined int
+	bytes    int     // of the manifests
+	tooMany  string  // why no more are looked at
+	signed   *Signed // when one counts
+	unasked  error
+	reasons  []string
+}
+
+// examine looks at the signatures in one manifest, and tells whether the search is over.
+func (s *search) examine(ctx context.Context, one found) (done bool) {
+	if s.bytes += len(one.Raw); s.bytes > mostSignatureBytes {
+		s.tooMany = fmt.Sprintf("what may be its signatures has more than %d MiB, and none that was looked at counts", mostSignatureBytes>>20)
+		return true
+	}
+	for _, layer := range layersOf(one.Manifest) {
+		if s.examined == mostSignatures {
+			s.tooMany = fmt.Sprintf("none of its first %d signatures counts", mostSignatures)
+			return true
+		}
+		s.examined++
+		by, err := s.Verifier.examine(ctx, s.in, s.image, layer)
+		switch {
+		case err == nil:
+			s.signed = &Signed{By: by, At: one.at}
+			return true
+		case asking(err):
+			s.unasked = errors.Join(s.unasked, err)
+		case len(s.reasons) < mostReasons:
+			if reason := fmt.Sprintf("%s: %v", one.at, err); !slices.Contains(s.reasons, reason) {
+				s.reasons = append(s.reasons, reason)
 			}
 		}
 	}
-	if unasked != nil {
-		return Signed{}, fmt.Errorf("looking for the signature of %q: %w", in.Reference(image.String()), unasked)
-	}
-	if examined == 0 {
-		return Signed{}, v.refusal(in, image, "it is not signed", nil)
-	}
-	return Signed{}, v.refusal(in, image, fmt.Sprintf("none of its %d signatures counts", examined), reasons)
+	return false
 }
 
-// mostReasons is how many signatures that do not count are told about, and mostSignatures how many are looked at: nobody
-// but who wants to keep us busy leaves more.
-const mostReasons, mostSignatures = 3, 100
+// mostReasons is how many signatures that do not count are told about, and mostSignatures how many are looked at, in
+// manifests of mostSignatureBytes in all: nobody but who wants to keep us busy leaves more. A hundred of cosign's, with
+// certificates and log entries, have one MiB.
+const mostReasons, mostSignatures, mostSignatureBytes = 3, 100, 32 << 20
 
 func (v *Verifier) refusal(in Repository, image v1.Hash, found string, reasons []string) error {
-	reasons = slices.Compact(reasons)
 	if len(reasons) > 0 {
-		found += ": " + strings.Join(reasons[:min(len(reasons), mostReasons)], "; ")
+		found += ": " + strings.Join(reasons, "; ")
 	}
 	return fault.At(in.Side(), fault.New(fault.Refused, "checking the signature of %q: it must be signed by %s; %s",
 		in.Reference(image.String()), v.by, found))

@@ -108,13 +108,16 @@ func (c *Config) Validate() error {
 
 	problems = append(problems, c.validatePhase())
 	if c.Image != "" {
-		_, err := image.ParseName(c.Image)
+		name, err := image.ParseName(c.Image)
+		if err == nil && name.Version != "" {
+			err = image.CheckTarget(name.Version)
+		}
 		check("IMAGE", err)
 	} else if c.Phase != phaseClone {
 		problem("IMAGE is missing")
 	}
 	for _, tag := range c.ExtraTags {
-		check("EXTRA_TAGS", image.CheckVersion(tag))
+		check("EXTRA_TAGS", image.CheckTarget(tag))
 	}
 	if c.Overwrite != "" && c.Overwrite != "true" && c.Overwrite != "false" {
 		problem("OVERWRITE: %q is neither true nor false", c.Overwrite)

@@ -57,7 +57,7 @@ func newPlan(c *Config, from source, now time.Time) (plan, error) {
 		default:
 			return plan{}, step.Problem("IMAGE has no version, and SOURCE_DIR tells neither a tag nor a commit: set the version")
 		}
-		if err := image.CheckVersion(name.Version); err != nil {
+		if err := image.CheckTarget(name.Version); err != nil {
 			return plan{}, step.Problem("IMAGE has no version, and the Git tag %q gives none: %w", from.Tag, err)
 		}
 	}

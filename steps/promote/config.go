@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -37,7 +39,7 @@ type Config struct {
 	ReleaseVersion string `env:"RELEASE_VERSION"`
 	// Replace the image that the target's tag holds, whichever it is. It is kept under BACKUP_TAG. Needs FORCE_REASON.
 	Force bool `env:"FORCE"`
-	// Why an image is replaced, or that undone, in a few words, for the log, the report and the record.
+	// Why an image is replaced, or that undone, on one line of at most 1000 bytes, for the log, the report and the record.
 	ForceReason string `env:"FORCE_REASON"`
 	// Digest (sha256:…) of the one image that may be replaced in the target. It is kept under BACKUP_TAG. Where the tag
 	// holds another, nothing is replaced, FORCE or not. Not with a set.
@@ -98,7 +100,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	if c.ReleaseVersion != "" {
-		add("RELEASE_VERSION", image.CheckVersion(c.ReleaseVersion))
+		add("RELEASE_VERSION", image.CheckTarget(c.ReleaseVersion))
 	}
 	for variable, digest := range map[string]string{"DIGEST": c.Digest, "FORCE_REPLACES": c.ForceReplaces} {
 		if _, err := v1.NewHash(digest); digest != "" && err != nil {
@@ -112,9 +114,17 @@ func (c *Config) Validate() error {
 	if c.Force && c.ForceReason == "" {
 		problems = append(problems, step.Problem("FORCE_REASON is missing: FORCE is set"))
 	}
+	if len(c.ForceReason) > longestReason || !utf8.ValidString(c.ForceReason) || strings.ContainsFunc(c.ForceReason, endsLine) {
+		problems = append(problems, step.Problem("FORCE_REASON is more than one line of plain text, or has more than %d bytes", longestReason))
+	}
 	problems = append(problems, c.Gates.validate(), c.validateRecords(), c.Source.Validate("SOURCE_"), c.Target.Validate("TARGET_"))
 	return errors.Join(problems...)
 }
+
+// longestReason is half of what a plan may hold, since known secrets in it are replaced by what may be longer.
+const longestReason = longestText / 2
+
+func endsLine(r rune) bool { return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp) }
 
 func (c *Config) checkPlan() (err error) {
 	switch {

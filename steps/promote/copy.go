@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"dockline/pkg/fault"
+	"dockline/pkg/record"
 	"dockline/pkg/registry"
 )
 
@@ -61,7 +62,10 @@ func (p *promotion) complete(ctx context.Context, it *item, meter *meter) error 
 }
 
 func (p *promotion) job(it *item, report func(registry.Progress)) registry.Job {
-	return registry.Job{From: it.from, Root: it.image, To: it.to, Attachments: true, Report: report}
+	return registry.Job{
+		From: it.from, Root: it.image, To: it.to, Attachments: true, Report: report,
+		Stays: record.IsPromotion, // the source's are not about this target
+	}
 }
 
 // note takes in what was copied, and tells of attachments that are not as in the source.

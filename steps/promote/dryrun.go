@@ -2,9 +2,7 @@ package promote
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
@@ -29,11 +27,11 @@ func (p *promotion) writePlan(ctx context.Context, failure error) error {
 	if failure != nil {
 		return problem
 	}
-	content, err := json.MarshalIndent(made, "", "  ")
+	content, err := made.encode(p.rt.Masked)
 	if err != nil {
-		return errors.Join(problem, fmt.Errorf("writing PLAN_FILE: %w", err))
+		return errors.Join(problem, err)
 	}
-	return errors.Join(problem, p.rt.WriteReport(p.config.PlanFile, append(content, '\n')))
+	return errors.Join(problem, p.rt.WriteReport(p.config.PlanFile, content))
 }
 
 // plan returns the plan of what was decided.
@@ -51,13 +49,19 @@ func (p *promotion) plan() *plan {
 	return made
 }
 
+// What a plan tells for people of what somebody else wrote: some hundred bytes are enough of each. A revision is a commit.
+const longestLabel, mostNamedPlatforms = 200, 50
+
 // inspect reads what people know an image by.
 func (p *promotion) inspect(ctx context.Context, it *item) error {
 	facts, err := it.from.Inspect(ctx, it.image)
 	if err != nil {
 		return nil //nolint:nilerr // what cannot be read is not told: the digest stands for it
 	}
-	it.revision, it.platforms = brief(facts.Revision()), facts.Platforms
+	it.revision = oneLine(facts.Revision(), longestLabel)
+	for _, name := range facts.Platforms[:min(len(facts.Platforms), mostNamedPlatforms)] {
+		it.platforms = append(it.platforms, oneLine(name, longestName))
+	}
 	if !facts.Created.IsZero() {
 		it.built = facts.Created.UTC().Format("2006-01-02 15:04 MST")
 	}

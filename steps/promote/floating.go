@@ -68,6 +68,9 @@ func (c *Config) floatingTags(items []*item) error {
 			reference := it.to.Reference(one.tag)
 			other := owner[reference]
 			switch {
+			case image.CheckTarget(one.tag) != nil:
+				problems = append(problems, step.Problem("FLOATING_TAGS: %w", image.CheckTarget(one.tag)))
+				continue
 			case one.tag == it.tag || slices.ContainsFunc(it.floating, func(f *floatingTag) bool { return f.tag == one.tag }):
 				continue
 			case tags[reference]:
@@ -105,7 +108,7 @@ func (c *Config) checkTemplates() error {
 	var problems []error
 	some, _ := image.ParseSemantic("1.2.3")
 	for _, template := range c.templates() {
-		if err := image.CheckVersion(some.Fill(template)); err != nil {
+		if err := image.CheckTarget(some.Fill(template)); err != nil {
 			problems = append(problems, step.Problem("FLOATING_TAGS: %q: only {major}, {minor} and {patch} are filled in: %w", template, err))
 		}
 	}
@@ -134,7 +137,7 @@ func (p *promotion) decideFloating(ctx context.Context, it *item) error {
 			if it.promotion() == Undone {
 				break
 			}
-			if err := one.compare(ctx, it); err != nil {
+			if err := one.compare(ctx, it, p.force.backup); err != nil {
 				return err
 			}
 		}
@@ -144,8 +147,12 @@ func (p *promotion) decideFloating(ctx context.Context, it *item) error {
 }
 
 // compare decides about a floating tag that holds another image.
-func (f *floatingTag) compare(ctx context.Context, it *item) error {
-	held, known, err := f.heldVersion(ctx, it.to)
+func (f *floatingTag) compare(ctx context.Context, it *item, backup image.Template) error {
+	held := it.tag
+	known, err := f.heldBefore(ctx, it, backup)
+	if err == nil && !known {
+		held, known, err = f.heldVersion(ctx, it.to)
+	}
 	switch {
 	case err != nil:
 		return err
@@ -160,6 +167,18 @@ func (f *floatingTag) compare(ctx context.Context, it *item) error {
 		f.report.State = floatKept
 	}
 	return nil
+}
+
+// heldBefore tells whether the floating tag holds what the item's own version held before it was replaced, as a run leaves
+// it that was broken off before its floating tags: the backup tag that such a run makes holds it too. A backup tag
+// without the version in it may be any version's.
+func (f *floatingTag) heldBefore(ctx context.Context, it *item, backup image.Template) (bool, error) {
+	tag, err := backup.Expand(it.tag, f.held.Digest.String())
+	if err != nil || !strings.Contains(tag, it.tag) || !backup.Versioned() {
+		return false, nil //nolint:nilerr // no such backup tag can have been made
+	}
+	found, present, err := it.to.Lookup(ctx, tag)
+	return present && found.Digest == f.held.Digest, err
 }
 
 const (

@@ -121,6 +121,45 @@ func TestARunThatWasBrokenOffBeforeTheFloatingTags(t *testing.T) {
 	}
 }
 
+// TestThatRunIsCompletedWhateverTheBackupTag: its name need be no version, if it says of which one it is.
+func TestThatRunIsCompletedWhateverTheBackupTag(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		template string
+		status   int
+	}{{"old-{version}-{digest8}", 0}, {"{version}-replaced-{digest8}", 0}, {"old-{digest8}", 3}} {
+		s, name := newVersions(t, versions{"1.1.1": 0, "latest": 0}, "1.1.1")
+		s.target.Break("PUT /manifests/latest", -1, faultyregistry.Status(500, ""))
+		variables := s.with("IMAGE", hello+":1.1.1", "FLOATING_TAGS", "latest", "FORCE", "true", "FORCE_REASON", "why", "BACKUP_TAG", row.template)
+		if got := promote(t, variables); got.status == 0 {
+			t.Errorf("%s: status %d", row.template, got.status)
+		}
+		s.target.Mend()
+		got := promote(t, variables)
+		if want := map[bool]int{true: 4, false: 0}[row.status == 0]; got.status != row.status || name(digestAt(t, s.target, hello+":latest")) != want {
+			t.Errorf("%s: status %d: %s", row.template, got.status, got.last)
+		}
+	}
+}
+
+// TestABackupOfAnotherVersionSaysNothing: what latest holds was 2.0 before, and is not known to be older than 1.1.1.
+func TestABackupOfAnotherVersionSaysNothing(t *testing.T) {
+	t.Parallel()
+	for _, template := range []string{"old-{version}-{digest8}", "old-{digest8}"} {
+		s, name := newVersions(t, versions{"2.0": 1, "latest": 0, "1.1.1": 2}, "1.1.1")
+		digest := strings.TrimPrefix(digestAt(t, s.target, hello+":latest"), "sha256:")
+		tag := strings.NewReplacer("{version}", "2.0", "{digest8}", digest[:8]).Replace(template)
+		repository := repository(t, s.target)
+		if err := repository.Put(t.Context(), must(repository.Resolve(t.Context(), "latest")), tag); err != nil {
+			t.Fatal(err)
+		}
+		got := promote(t, s.with("IMAGE", hello+":1.1.1", "FLOATING_TAGS", "latest", "FORCE", "true", "FORCE_REASON", "why", "BACKUP_TAG", template))
+		if got.status != 3 || name(digestAt(t, s.target, hello+":latest")) != 0 {
+			t.Errorf("%s: status %d: %s", template, got.status, got.last)
+		}
+	}
+}
+
 func TestTheReportTellsOfFloatingTags(t *testing.T) {
 	t.Parallel()
 	s, _ := newVersions(t, versions{"1.0": 0, "1": 0, "2.0": 1, "latest": 1}, "1.1")

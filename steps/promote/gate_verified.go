@@ -3,7 +3,6 @@ package promote
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -20,7 +19,7 @@ func (p *promotion) gateVerified(ctx context.Context, it *item) error {
 	}
 	records, err := record.Verifications(ctx, it.from, it.image.Digest, p.config.Records.Known())
 	if err != nil {
-		return closed(ctx, it, err)
+		return shut(ctx, it, "reading what was verified", err)
 	}
 	var problems []error
 	now := time.Now()
@@ -29,18 +28,4 @@ func (p *promotion) gateVerified(ctx context.Context, it *item) error {
 	}
 	return fault.WithHint(fault.At(it.from.Side(), errors.Join(problems...)),
 		"deploy the image there and let verify, with RECORD_KEY, find it right; the soak begins then")
-}
-
-// closed gives what keeps a gate from being asked the kind that it has for the run: a rule that forbids, unless it is a
-// registry that is away, that refuses us, or the end of the run.
-func closed(ctx context.Context, it *item, err error) error {
-	err = fmt.Errorf("asking whether %q was verified: %w", it.report.Source, err)
-	switch fault.KindOf(err) {
-	case fault.Unavailable, fault.Denied, fault.TimedOut:
-		return err
-	}
-	if ctx.Err() != nil {
-		return err
-	}
-	return fault.At(it.from.Side(), fault.New(fault.Refused, "%w", err))
 }

@@ -153,7 +153,8 @@ func TestAGateThatCannotBeAsked(t *testing.T) {
 			s := &stage{source: faultyregistry.StartListing(t), target: faultyregistry.Start(t), image: twoPlatforms(t, "c0ffee")}
 			s.digest = push(t, s.source, hello+":1.0", s.image)
 			made := verified(t, s.source, s.digest, record.Right, time.Hour, keys.key, nil)
-			match := strings.NewReplacer("RECORD", made.Root().Digest.String(), "LAYER", made.Blobs()[1].Digest.String()).Replace(row.match)
+			manifest, layer := partsOf(t, s.source, made)
+			match := strings.NewReplacer("RECORD", manifest.String(), "LAYER", layer.Digest.String()).Replace(row.match)
 			s.source.Break(match, -1, row.fault)
 			got := promote(t, s.with("REQUIRE_VERIFIED_IN", "staging", "RECORD_PUBLIC_KEY", keys.public))
 			if got.status != row.status || !strings.Contains(got.last, "verified") || len(writes(s.target)) > 0 {
@@ -176,8 +177,17 @@ func changed(old, by string) faultyregistry.Fault {
 // replay attaches another image's record to this one: the same signed content, under another manifest.
 func replay(t testing.TB, in *faultyregistry.Registry, digest string, made *record.Artifact) {
 	t.Helper()
-	layer := must(made.Blob(t.Context(), made.Blobs()[1]))
-	foreign(t, in, digest, must(io.ReadAll(layer)))
+	_, layer := partsOf(t, in, made)
+	foreign(t, in, digest, must(io.ReadAll(must(made.Blob(t.Context(), layer)))))
+}
+
+// partsOf returns what a record consists of.
+func partsOf(t testing.TB, in *faultyregistry.Registry, made *record.Artifact) (manifest v1.Hash, layer v1.Descriptor) {
+	t.Helper()
+	_, digest, _ := strings.Cut(made.Reference(repository(t, in)), "@")
+	manifest = must(v1.NewHash(digest))
+	read := must(v1.ParseManifest(bytes.NewReader(must(made.Manifest(t.Context(), manifest)).Raw)))
+	return manifest, read.Layers[0]
 }
 
 // foreign attaches anything to an image, in the form of a verification.
@@ -203,7 +213,7 @@ func foreign(t testing.TB, in *faultyregistry.Registry, digest string, content [
 	}))
 	hash, _, _ := v1.SHA256(bytes.NewReader(raw))
 	manifest := registry.Manifest{MediaType: "application/vnd.oci.image.manifest.v1+json", Digest: hash, Raw: raw}
-	if err := to.PutReferrer(t.Context(), manifest, subject.Digest); err != nil {
+	if err := to.PutReferrers(t.Context(), subject.Digest, []registry.Manifest{manifest}); err != nil {
 		t.Fatal(err)
 	}
 }

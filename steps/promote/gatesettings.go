@@ -23,9 +23,10 @@ type Gates struct {
 	// Labels that the image must carry on every platform, KEY or KEY=VALUE separated by commas; * in a value stands for
 	// any text. Such as org.opencontainers.image.revision.
 	RequireLabels []string `env:"REQUIRE_LABELS"`
-	// Public key (PEM) that must have signed the image, as cosign sign --key does: ECDSA, RSA or Ed25519.
+	// Public key (PEM) that must have signed the image, as cosign sign --key does: ECDSA, RSA or Ed25519. Of several keys,
+	// one after the other, one must have.
 	SignatureKey string `env:"SIGNATURE_KEY"`
-	// File with that public key, instead of SIGNATURE_KEY.
+	// File with the public key or keys, instead of SIGNATURE_KEY.
 	SignatureKeyFile string `env:"SIGNATURE_KEY_FILE"`
 	// Identity that must have signed the image keyless: an e-mail address, or the URI of a CI job. Needs SIGNATURE_ISSUER
 	// (or its pattern) and SIGNATURE_TRUSTED_ROOT.

@@ -73,6 +73,9 @@ func (c *Config) single() ([]order, error) {
 	if c.ReleaseVersion != "" {
 		one.tag = c.ReleaseVersion
 	}
+	if err := image.CheckTarget(one.tag); err != nil && c.ReleaseVersion == "" {
+		return nil, step.Problem("IMAGE: %w", err)
+	}
 	return []order{one}, nil
 }
 
@@ -131,7 +134,7 @@ func (c *Config) entry(text string) (order, error) {
 	case c.ReleaseVersion != "":
 		one.tag = c.ReleaseVersion
 	}
-	return one, image.CheckVersion(one.tag)
+	return one, image.CheckTarget(one.tag)
 }
 
 func readList(path string) (string, error) {

@@ -68,3 +68,25 @@ func TestAListIsReadOnce(t *testing.T) {
 		t.Errorf("status %d: %s", got.status, got.log)
 	}
 }
+
+// TestNoImageIsWrittenWhereClientsKeepTheirOwn: such a tag is a list of what refers to an image, or its signatures.
+func TestNoImageIsWrittenWhereClientsKeepTheirOwn(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	hex := strings.Repeat("0", 64)
+	for _, variables := range [][]string{
+		{"RELEASE_VERSION", "sha256-" + hex},
+		{"RELEASE_VERSION", "sha256-" + hex + ".sig"},
+		{"IMAGE", hello + ":sha256-" + hex},
+		{"IMAGE", "", "IMAGES", hello + ":1.0=sha256-" + hex + ".att"},
+		{"IMAGE", "", "IMAGES", hello + ":sha256-" + hex},
+		{"FLOATING_TAGS", "sha256-" + hex},
+		{"FLOATING_TAGS", "sha256-{major}" + hex[1:]},
+		{"BACKUP_TAG", "sha256-" + hex[8:] + "{digest8}"},
+	} {
+		got := promote(t, s.with(variables...))
+		if got.status != 2 || !strings.Contains(got.last, "has the form of the tags") || len(s.source.Requests()) > 0 {
+			t.Errorf("%q: status %d: %s", variables, got.status, got.last)
+		}
+	}
+}

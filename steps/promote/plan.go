@@ -118,6 +118,22 @@ func parsePlan(content []byte) (*plan, error) {
 	return &read, read.check()
 }
 
+// encode returns the plan as it is written, masked. One that would be refused when it is to be carried out is an error.
+func (p *plan) encode(masked func(string) string) ([]byte, error) {
+	content, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("writing PLAN_FILE: %w", err)
+	}
+	content = append([]byte(masked(string(content))), '\n')
+	if len(content) > largestPlan {
+		return nil, step.Problem("PLAN_FILE: the plan would be larger than %d MiB: plan fewer images at a time", largestPlan>>20)
+	}
+	if _, err := parsePlan(content); err != nil {
+		return nil, step.Problem("PLAN_FILE: the plan could not be carried out: %w", err)
+	}
+	return content, nil
+}
+
 // check says what a plan of ours does not say.
 func (p *plan) check() error {
 	if len(p.Images) == 0 || len(p.Images) > mostImages {

@@ -7,15 +7,18 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 
 	"dockline/e2e/faultyregistry"
+	"dockline/pkg/fault"
 )
 
 // reads fails when anything but reading was asked of a registry.
@@ -292,5 +295,88 @@ func TestTheDocumentedPlan(t *testing.T) {
 		if name, _, _ := strings.Cut(one.Tag.Get("json"), ","); !strings.Contains(string(example[1]), `"`+name+`":`) {
 			t.Errorf("the example lacks %q", name)
 		}
+	}
+}
+
+// TestWhatIsPlannedCanBeRead whatever the image says of itself, and a known secret in the reason.
+func TestWhatIsPlannedCanBeRead(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	revision := "abc\n" + strings.Repeat("x", 5000)
+	image := twoPlatforms(t, revision)
+	s.digest = push(t, s.source, hello+":1.0", image)
+	held := push(t, s.target, hello+":1.0", twoPlatforms(t, "0ld"))
+	children := must(image.IndexManifest()).Manifests
+	children[0].Platform = &v1.Platform{OS: "linux\x1b[2K\n", Architecture: strings.Repeat("x", 5000)}
+	for len(children) < 200 {
+		children = append(children, children[1])
+	}
+	listing(s, children...)
+	s.target.Forget()
+	variables := s.with("FORCE_REPLACES", held, "FORCE_REASON", "the password hunter2 was in it", "DB_PASSWORD", "the password hunter2",
+		"PLAN_FILE", filepath.Join(t.TempDir(), "plan.json"))
+	dry := maps.Clone(variables)
+	dry["DRY_RUN"] = "true"
+	if got := promote(t, dry); got.status != 0 {
+		t.Fatal(got.log)
+	}
+	read, err := parsePlan(must(os.ReadFile(variables["PLAN_FILE"])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := read.Images[0]
+	if one.Reason != "[MASKED] was in it" || !strings.HasPrefix(one.Revision, "abc xxx") || len(one.Platforms) != mostNamedPlatforms ||
+		!strings.HasPrefix(one.Platforms[0], "linux[2K /xxx") {
+		t.Errorf("planned: %+v", one)
+	}
+	if got := promote(t, variables); got.status != 0 || got.results["PROMOTION"] != "forced" {
+		t.Errorf("status %d: %s", got.status, got.last)
+	}
+}
+
+// TestAPlanThatCouldNotBeReadIsNotWritten: a person would agree to it for nothing.
+func TestAPlanThatCouldNotBeReadIsNotWritten(t *testing.T) {
+	t.Parallel()
+	same := func(text string) string { return text }
+	var whole plan
+	if err := json.Unmarshal([]byte(aPlan()), &whole); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := whole.encode(same); err != nil {
+		t.Fatal(err)
+	}
+	for description, row := range map[string]struct {
+		change func(*plannedImage)
+		says   string
+	}{
+		"a line end":         {func(one *plannedImage) { one.Revision = "abc\n" }, "control characters"},
+		"too long":           {func(one *plannedImage) { one.Reason = strings.Repeat("x", longestText+1) }, "too long"},
+		"larger than a plan": {func(one *plannedImage) { one.Platforms = make([]string, 1<<20) }, "plan fewer images"},
+	} {
+		made := whole
+		made.Images = slices.Clone(whole.Images)
+		row.change(&made.Images[0])
+		if _, err := made.encode(same); fault.KindOf(err) != fault.Configuration || !strings.Contains(err.Error(), row.says) {
+			t.Errorf("%s: %v", description, err)
+		}
+	}
+	if _, err := whole.encode(func(text string) string { return strings.ReplaceAll(text, "sha256", "[MASKED]") }); err == nil {
+		t.Error("a plan without digests is written")
+	}
+}
+
+func TestAReasonIsOneLine(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	for description, reason := range map[string]string{
+		"two lines": "a\nb", "a line separator": "a\u2028b", "an escape": "a\x1b[2K", "too long": strings.Repeat("x", longestReason+1), "no text": "a\xff",
+	} {
+		got := promote(t, s.with("FORCE", "true", "FORCE_REASON", reason))
+		if got.status != 2 || !strings.Contains(got.last, "FORCE_REASON is more than one line") || len(s.source.Requests()) > 0 {
+			t.Errorf("%s: status %d: %s", description, got.status, got.last)
+		}
+	}
+	if got := promote(t, s.with("FORCE", "true", "FORCE_REASON", strings.Repeat("ü", longestReason/2))); got.status != 0 {
+		t.Error(got.last)
 	}
 }

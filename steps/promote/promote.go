@@ -99,7 +99,7 @@ func (c *Config) open(rt *step.Runtime) (*promotion, error) {
 		rt:     rt,
 		source: source,
 		target: target,
-		force:  force{any: c.Force, only: c.ForceReplaces, reason: c.ForceReason, backup: image.Template(c.BackupTag)},
+		force:  force{any: c.Force, only: c.ForceReplaces, reason: rt.Masked(c.ForceReason), backup: image.Template(c.BackupTag)},
 		set:    c.Image == "",
 	}
 	var problems []error

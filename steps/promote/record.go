@@ -3,6 +3,7 @@ package promote
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -77,12 +78,17 @@ func (p *promotion) confirmRecord(ctx context.Context, it *item) error {
 	return nil
 }
 
-// isRecorded tells whether a promotion that an earlier run has made is on record.
+// isRecorded tells whether a promotion that an earlier run has made is on record: for a run that signs, signed by itself or
+// by a key that is believed here.
 func (p *promotion) isRecorded(ctx context.Context, it *item) (bool, error) {
 	if !p.config.Record {
 		return false, nil
 	}
-	return record.Promoted(ctx, it.to, it.image.Digest, it.report.Target, p.config.Records.Signer().Public())
+	var keys record.Keys
+	if signer := p.config.Records.Signer(); signer != nil {
+		keys = slices.Concat(p.config.Records.Known(), signer.Public())
+	}
+	return record.Promoted(ctx, it.to, it.image.Digest, it.report.Target, keys)
 }
 
 // alongside makes an item's record and brings it into the target, but for its manifest, while the image is being copied:
@@ -172,6 +178,7 @@ func (c *Config) validateRecords() error {
 	if len(c.RequireVerifiedIn) > 0 && c.Records.PublicKey == "" && c.Records.PublicKeyFile == "" {
 		problems = append(problems, step.Problem("RECORD_PUBLIC_KEY is missing: REQUIRE_VERIFIED_IN is set"))
 	}
+	problems = append(problems, c.checkUndoRecord())
 	switch {
 	case c.MinSoak < 0:
 		problems = append(problems, step.Problem("MIN_SOAK: %s is no time to wait", c.MinSoak))
@@ -179,4 +186,23 @@ func (c *Config) validateRecords() error {
 		problems = append(problems, step.Problem("REQUIRE_VERIFIED_IN is missing: MIN_SOAK is set"))
 	}
 	return errors.Join(problems...)
+}
+
+// checkUndoRecord returns what keeps an undoing's own record from being written, or from being believed. Only that record
+// tells the same run started again that nothing is left to do: it would else read an older one, and go back further.
+func (c *Config) checkUndoRecord() error {
+	signer, known := c.Records.Signer(), c.Records.Known()
+	switch {
+	case !c.Undo:
+		return nil
+	case !c.Record:
+		return step.Problem("RECORD=false and UNDO are both set: without a record, the same job started again would undo once more")
+	case len(known) > 0 && c.Records.Key == "":
+		return step.Problem("RECORD_KEY is missing: UNDO is set, and where RECORD_PUBLIC_KEY is, only a signed record keeps " +
+			"the same job started again from undoing once more")
+	case len(known) > 0 && signer != nil && !known.Has(signer):
+		return step.Problem("RECORD_KEY is none of RECORD_PUBLIC_KEY: UNDO is set, and a record that is not believed does not keep " +
+			"the same job started again from undoing once more")
+	}
+	return nil
 }

@@ -165,6 +165,42 @@ func TestASecondRunRecordsWhatIsMissing(t *testing.T) {
 	})
 }
 
+// TestARecordOfAnothersKeyIsEnough where that key is believed, and does not hide what was forced where it is not.
+func TestARecordOfAnothersKeyIsEnough(t *testing.T) {
+	t.Parallel()
+	first, second := newKeyPair(t), newKeyPair(t)
+	for _, row := range []struct {
+		description, signer, believed string // of the run that forces, and of those after it
+		records                       int
+	}{
+		{"believed", first.private, first.public + second.public, 1},
+		{"not believed", first.private, "", 2},
+		{"not signed", "", "", 2},
+	} {
+		t.Run(row.description, func(t *testing.T) {
+			t.Parallel()
+			eachKind(t, func(t *testing.T, s *stage) {
+				held := push(t, s.target, hello+":1.0", twoPlatforms(t, "0ld"))
+				if got := promote(t, s.with("FORCE", "true", "FORCE_REASON", "why", "RECORD_KEY", row.signer)); got.status != 0 {
+					t.Fatal(got.log)
+				}
+				again := []string{"RECORD_KEY", second.private, "RECORD_PUBLIC_KEY", row.believed}
+				if got := promote(t, s.with(again...)); got.status != 0 {
+					t.Fatal(got.log)
+				}
+				all := recordsOf(t, s.target, s.digest, nil)
+				if len(all) != row.records {
+					t.Errorf("%d records, want %d", len(all), row.records)
+				}
+				to := s.target.Host() + "/" + hello + ":1.0"
+				if last, err := record.LastForced(all, to, false, time.Now()); err != nil || last.Replaced != held {
+					t.Errorf("what was forced is hidden: %+v, %v", last, err)
+				}
+			})
+		})
+	}
+}
+
 func TestForceIsRecorded(t *testing.T) {
 	t.Parallel()
 	eachKind(t, func(t *testing.T, s *stage) {
@@ -175,7 +211,7 @@ func TestForceIsRecorded(t *testing.T) {
 			t.Fatalf("status %d: %s", got.status, got.log)
 		}
 		to := s.target.Host() + "/" + hello + ":1.0"
-		last, err := record.LastForced(recordsOf(t, s.target, s.digest, nil), to, false)
+		last, err := record.LastForced(recordsOf(t, s.target, s.digest, nil), to, false, time.Now())
 		want := record.Promotion{
 			Kind: "forced", From: s.source.Host() + "/" + hello + ":1.0", To: to, Digest: s.digest,
 			Replaced: held, Backup: s.target.Host() + "/" + backupOf(held), Reason: "[MASKED] was in it", Person: "jdoe",

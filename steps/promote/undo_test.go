@@ -33,7 +33,7 @@ func attachPromotion(t *testing.T, s *stage, promotion record.Promotion) {
 	t.Helper()
 	repository := repository(t, s.target)
 	digest := must(v1.NewHash(s.digest))
-	promotion.To, promotion.Digest, promotion.Time = s.target.Host()+"/"+hello+":1.0", s.digest, time.Now().Add(time.Hour)
+	promotion.To, promotion.Digest, promotion.Time = s.target.Host()+"/"+hello+":1.0", s.digest, time.Now().Add(30*time.Second) // the newest, within what clocks may differ by
 	made := must(record.Record{Image: hello, Digest: digest, Promotion: &promotion}.Artifact(must(repository.Manifest(t.Context(), digest)), nil))
 	if err := errors.Join(made.Upload(t.Context(), repository), made.Attach(t.Context(), repository)); err != nil {
 		t.Fatal(err)
@@ -186,16 +186,71 @@ func TestUndoBelievesSignedRecordsAlone(t *testing.T) {
 		description, signer, believed string
 		status                        int
 	}{
-		{"no keys", "", "", 0}, {"its key", own.private, own.public, 0},
+		{"no keys", "", "", 0}, {"its key", own.private, own.public, 0}, {"of two keys", own.private, other.public + own.public, 0},
 		{"not signed", "", own.public, 3}, {"another's", other.private, own.public, 3},
 	} {
 		t.Run(row.description, func(t *testing.T) {
 			t.Parallel()
 			s, held := forcedStage(t, "RECORD_KEY", row.signer)
-			got := promote(t, s.with("UNDO", "true", "RECORD_PUBLIC_KEY", row.believed))
+			variables := s.with("UNDO", "true", "RECORD_PUBLIC_KEY", row.believed)
+			if row.believed != "" {
+				variables["RECORD_KEY"] = own.private
+			}
+			got := promote(t, variables)
 			want := map[bool]string{true: held, false: s.digest}[row.status == 0]
 			if now := holds(t, s.target, hello+":1.0"); got.status != row.status || now != want {
 				t.Errorf("status %d, the tag holds %q, want %q: %s", got.status, now, want, got.last)
+			}
+		})
+	}
+}
+
+// TestAnUndoingWhoseRecordWouldNotCountIsRefused: a job that is retried would undo again, and go two versions back.
+func TestAnUndoingWhoseRecordWouldNotCountIsRefused(t *testing.T) {
+	t.Parallel()
+	own, other := newKeyPair(t), newKeyPair(t)
+	for _, row := range []struct {
+		description string
+		variables   []string
+		says        string
+	}{
+		{"no record", []string{"RECORD", "false"}, "RECORD=false and UNDO are both set"},
+		{"one that nobody signs", []string{"RECORD_PUBLIC_KEY", own.public}, "RECORD_KEY is missing"},
+		{"one that is not believed", []string{"RECORD_PUBLIC_KEY", own.public, "RECORD_KEY", other.private}, "RECORD_KEY is none of RECORD_PUBLIC_KEY"},
+		{"a key that is none", []string{"RECORD_PUBLIC_KEY", own.public, "RECORD_KEY", "x"}, "RECORD_KEY: reading the key"},
+	} {
+		t.Run(row.description, func(t *testing.T) {
+			t.Parallel()
+			s, _ := forcedStage(t, "RECORD_KEY", own.private)
+			if got := promote(t, s.with(append(row.variables, "UNDO", "true")...)); got.status != 2 || !strings.Contains(got.last, row.says) ||
+				len(s.target.Requests()) > 0 {
+				t.Errorf("status %d, last line %q; 2 and %q are wanted", got.status, got.last, row.says)
+			}
+		})
+	}
+}
+
+// TestAnUndoingStartedAgainGoesNoFurther: the image that it brings back had replaced another one by force itself.
+func TestAnUndoingStartedAgainGoesNoFurther(t *testing.T) {
+	t.Parallel()
+	keys := newKeyPair(t)
+	for description, variables := range map[string][]string{
+		"unsigned": nil, "signed": {"RECORD_KEY", keys.private}, "believed": {"RECORD_KEY", keys.private, "RECORD_PUBLIC_KEY", keys.public},
+	} {
+		t.Run(description, func(t *testing.T) {
+			t.Parallel()
+			s, _ := forcedStage(t, variables...)
+			second := s.digest
+			push(t, s.source, hello+":1.0", twoPlatforms(t, "third"))
+			if got := promote(t, s.with(append(variables, "FORCE", "true", "FORCE_REASON", "another patch")...)); got.status != 0 {
+				t.Fatal(got.log)
+			}
+			for _, promotion := range []string{"undone", "same", "same"} {
+				got := promote(t, s.with(append(variables, "UNDO", "true")...))
+				if got.status != 0 || got.results["PROMOTION"] != promotion || holds(t, s.target, hello+":1.0") != second {
+					t.Errorf("status %d, results %v, the tag holds %q, want %q: %s",
+						got.status, got.results, holds(t, s.target, hello+":1.0"), second, got.last)
+				}
 			}
 		})
 	}

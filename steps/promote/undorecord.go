@@ -28,15 +28,15 @@ func (p *promotion) forcedBy(ctx context.Context, in *registry.Repository, targe
 	if err != nil {
 		return forced{}, err
 	}
-	signedOnly := len(keys) > 0
-	last, err := record.Last(all, target, signedOnly)
+	signedOnly, now := len(keys) > 0, time.Now()
+	last, err := record.Last(all, target, signedOnly, now)
 	if err != nil {
 		return forced{}, err
 	}
 	if last.Promotion.Kind == record.Undone {
 		return forced{Undone: true, When: last.Promotion.Time}, nil
 	}
-	made, err := record.LastForced(all, target, signedOnly)
+	made, err := record.LastForced(all, target, signedOnly, now)
 	if err != nil {
 		return forced{}, err
 	}

@@ -84,7 +84,7 @@ func (r *run) readPromotion(ctx context.Context) {
 		r.rt.Log.Warn().Err(err).Msg("the records of the promotion cannot be read")
 		return
 	}
-	if last, err := record.Last(records, at.in.Reference(at.version), false); err == nil {
+	if last, err := record.Last(records, at.in.Reference(at.version), false, time.Now()); err == nil {
 		r.report.Promotion = &Promotion{Promotion: *last.Promotion, Key: last.Key, Foreign: last.Foreign}
 	}
 }

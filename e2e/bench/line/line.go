@@ -1,6 +1,6 @@
 // Package line is a long line on one machine: a TCP proxy on loopback that hands every byte on a fixed time after it
-// came, in order. Nothing is ever lost on it, and it has no bandwidth limit. A connection has a window, as TCP has on any
-// line: so much of it is on the way at most.
+// came, in order. Nothing is ever lost on it. The line as a whole has no bandwidth limit; a connection may have a window,
+// as TCP has on any line: so much of it is on the way at most.
 package line
 
 import (
@@ -13,6 +13,7 @@ import (
 type Line struct {
 	listener net.Listener
 	oneWay   time.Duration
+	window   int // bytes
 
 	mu     sync.Mutex
 	to     string
@@ -20,8 +21,9 @@ type Line struct {
 	closed bool
 }
 
-// Listen starts a line to the address to, with that delay in each direction.
-func Listen(to string, oneWay time.Duration) (*Line, error) {
+// Listen starts a line to the address to, with that delay in each direction, and for each connection a window of so many
+// bytes.
+func Listen(to string, oneWay time.Duration, window int) (*Line, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -112,16 +114,20 @@ type parcel struct {
 
 const parcelSize = 32 << 10
 
-// Window is how much of a connection is on the way in each direction, at most. With 25 ms it comes to 40 MB a second for
-// each connection, of which there may be any number.
-const Window = 1 << 20
+const (
+	// Window is how much of a connection is on the way in each direction at most, as on most lines. With 25 ms it comes to
+	// 40 MB a second for each connection, of which there may be any number.
+	Window = 1 << 20
+	// Open is a window that no connection here ever fills.
+	Open = 256 << 20
+)
 
 var parcels = sync.Pool{New: func() any { b := make([]byte, parcelSize); return &b }}
 
 // carry takes all that from says to to, each parcel no sooner than its delay after it came, and none before notBefore
 // plus the delay.
 func (l *Line) carry(to, from net.Conn, notBefore time.Time) {
-	way := make(chan parcel, Window/parcelSize)
+	way := make(chan parcel, l.window/parcelSize)
 	go func() {
 		defer close(way)
 		for {

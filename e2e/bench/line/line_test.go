@@ -38,7 +38,7 @@ func echo(t *testing.T) string {
 
 func TestALineDelaysAndLosesNothing(t *testing.T) {
 	t.Parallel()
-	long, err := line.Listen(echo(t), oneWay)
+	long, err := line.Listen(echo(t), oneWay, line.Window)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestALineDelaysAndLosesNothing(t *testing.T) {
 
 func TestAnOpenLineCostsOneRoundTripEach(t *testing.T) {
 	t.Parallel()
-	long, err := line.Listen(echo(t), oneWay)
+	long, err := line.Listen(echo(t), oneWay, line.Window)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestAnOpenLineCostsOneRoundTripEach(t *testing.T) {
 
 func TestWhereALineLeadsCanChange(t *testing.T) {
 	t.Parallel()
-	long, err := line.Listen("127.0.0.1:1", 0) // nobody is there
+	long, err := line.Listen("127.0.0.1:1", 0, line.Window) // nobody is there
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,6 +99,8 @@ type receivedBody struct {
 	io.ReadCloser
 	guard *guard
 	outer context.Context //nolint:containedctx // the caller's, to tell its end from silence
+	// secrets, when set, returns what the server may know of us, and repeat.
+	secrets func() []string
 }
 
 func (b *receivedBody) Read(p []byte) (int, error) {
