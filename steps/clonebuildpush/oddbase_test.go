@@ -35,8 +35,7 @@ func device(kind byte, path string, major, minor int64) entry {
 }
 
 // TestBaseImagesOfEveryKindOfFile builds twice on a base image, the second time in the place of the first: its files are
-// unpacked, found unchanged, deleted and unpacked again. None gets in the way, and none is in another layer than its own; or
-// the build is refused by the file's name.
+// unpacked, found unchanged, deleted and unpacked again. None gets in the way, and none is in another layer than its own.
 func TestBaseImagesOfEveryKindOfFile(t *testing.T) {
 	t.Parallel()
 	many := func(number int) (all []entry) {
@@ -48,36 +47,35 @@ func TestBaseImagesOfEveryKindOfFile(t *testing.T) {
 	for _, row := range []struct {
 		name    string
 		entries []entry
-		root    bool   // only root may unpack it
-		says    string // of a build that fails
+		root    bool // only root may unpack it
 	}{
 		{"programs and settings of the system", []entry{
 			regular("bin/sh", 0o755, "another shell\n"), regular("bin/busybox", 0o755, "another\n"), regular("busybox/sh", 0o755, "another\n"),
 			regular("etc/ssl/certs/ca-certificates.crt", 0o644, "none\n"), regular("etc/ssl/cert.pem", 0o644, "none\n"),
 			regular("etc/passwd", 0o644, "nobody:x:1:1::/:\n"), regular("etc/hosts", 0o644, "127.0.0.66 localhost\n"),
 			regular("etc/resolv.conf", 0o644, "nameserver 127.0.0.66\n"), regular("etc/ld.so.preload", 0o644, "/srv/none.so\n"),
-		}, false, ""},
+		}, false},
 		{"what is Dockline's own", []entry{
 			regular("kaniko/bin/clone-build-push", 0o755, "another\n"), regular("kaniko/dockline-owns-this-root", 0o644, "another\n"),
 			regular("kaniko/.docker/config.json", 0o644, "{}"), link(tar.TypeSymlink, "dockerfile", "/kaniko/bin/clone-build-push"),
-		}, false, ""},
+		}, false},
 		{"set-uid and set-gid programs", []entry{
 			regular("bin/up", 0o4755, "a program\n"), regular("bin/group", 0o2755, "a program\n"), regular("bin/both", 0o6711, "a program\n"),
-		}, false, ""},
+		}, false},
 		{"links out of the root", []entry{
 			link(tar.TypeSymlink, "srv/up", "../../../../../../etc/passwd"), link(tar.TypeSymlink, "srv/nothing", "/none/at/all"),
 			link(tar.TypeSymlink, "srv/kaniko", "/kaniko"), link(tar.TypeSymlink, "srv/self", "/proc/self/exe"),
-		}, false, ""},
-		{"a link to another process's root", []entry{link(tar.TypeSymlink, "srv/host", "/proc/1/root")}, false, `Dockerfile:3: RUN ["/bin/stamp", "/srv/first", "yes"]: the link "/srv/host" leads in a circle, through a file`},
-		{"a link in a circle", []entry{link(tar.TypeSymlink, "srv/circle", "circle")}, false, `the link "/srv/circle" leads in a circle`},
-		{"a link through a file", []entry{link(tar.TypeSymlink, "srv/file", "/etc/passwd/x")}, false, `the link "/srv/file" leads in a circle`},
+		}, false},
+		{"a link to another process's root", []entry{link(tar.TypeSymlink, "srv/host", "/proc/1/root")}, false},
+		{"a link in a circle", []entry{link(tar.TypeSymlink, "srv/circle", "circle")}, false},
+		{"a link through a file", []entry{link(tar.TypeSymlink, "srv/file", "/etc/passwd/x")}, false},
 		{"hard links", []entry{
 			regular("srv/one", 0o644, "one\n"), link(tar.TypeLink, "srv/two", "srv/one"), link(tar.TypeLink, "srv/three", "/srv/one"),
-		}, false, ""},
+		}, false},
 		{"devices and a pipe", []entry{
 			device(tar.TypeChar, "srv/null", 1, 3), device(tar.TypeBlock, "srv/disk", 8, 0), device(tar.TypeFifo, "srv/pipe", 0, 0),
-		}, true, ""},
-		{"100,000 files", many(100_000), false, ""},
+		}, true},
+		{"100,000 files", many(100_000), false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -98,12 +96,6 @@ func TestBaseImagesOfEveryKindOfFile(t *testing.T) {
 			}
 			results := t.TempDir()
 			status, output := s.runInSandbox(nil, results, map[string]string{"CONTEXT_DIR": "", "BUILD_ARGS": "BASE=" + s.registry + "/deepsky/odd:1"})
-			if row.says != "" {
-				if status != 9 || !strings.Contains(output, row.says) || s.digest("1.0") != "" {
-					t.Errorf("exit status %d, want 9 and %q in\n%s", status, row.says, output)
-				}
-				return
-			}
 			if status != 0 {
 				t.Fatalf("exit status %d:\n%s", status, output)
 			}
