@@ -67,6 +67,10 @@ func identity(of string) (credential *syscall.Credential, home string, err error
 	credential = &syscall.Credential{
 		Uid: uint32(found.Uid), Gid: uint32(found.Gid), Groups: []uint32{uint32(found.Gid)}, //nolint:gosec // not negative
 	}
+	// In the user namespace of an ordinary user nobody's groups can be set (user_namespaces(7)).
+	if setting, err := os.ReadFile("/proc/self/setgroups"); err == nil && strings.TrimSpace(string(setting)) == "deny" {
+		credential.NoSetGroups = true
+	}
 	for _, group := range found.Sgids {
 		credential.Groups = append(credential.Groups, uint32(group)) //nolint:gosec // not negative
 	}
