@@ -54,14 +54,14 @@ e2e: image ## run the image, the GitLab and the Tekton files on the real stack (
 	@nice -n 19 .build/cluster/cluster compile >.build/cluster/compile.log 2>&1 & compiling=$$!; \
 		trap 'kill $$compiling 2>/dev/null || true' EXIT; \
 		set -ex; \
-		$(GO) test -tags e2e -vet=off -count=1 -timeout 40m -p 1 ./e2e/git ./e2e/peers ./e2e/chaos ./e2e/engine ./e2e/image ./e2e/gitlab; \
+		$(GO) test -tags e2e -vet=off -count=1 -timeout 40m -p 1 ./e2e/git ./e2e/peers ./e2e/chaos ./e2e/builds ./e2e/engine ./e2e/executor ./e2e/image ./e2e/gitlab; \
 		wait $$compiling || { cat .build/cluster/compile.log; exit 1; }; \
 		$(GO) test -tags e2e -vet=off -count=1 -timeout 40m ./e2e/cluster
 
 chaos: ## promote 200 images through failures of all kinds, and kill it 50 times (some minutes)
 	$(GO) test -tags e2e -vet=off -count=1 -timeout 40m ./e2e/chaos
 
-bench: build ## measure promote against crane, regctl, oras and skopeo, ROUNDS (10) times, BENCH_ROWS or all (some 40 minutes)
+bench: build ## measure promote against crane, regctl, oras and skopeo, and builds against the executor, ROUNDS (10) times, BENCH_ROWS or all (an hour)
 	$(GO) run ./e2e/bench
 
 cluster: ## bring up a real Kubernetes with Tekton on loopback (some 8 minutes of compiling the first time)

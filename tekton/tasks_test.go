@@ -47,6 +47,7 @@ var withoutParameter = map[string]string{
 	"GIT_ALLOW_LOCAL":            "the Task's containers hold no repository",
 	"REPORT_DIR":                 "it is the workspace reports",
 	"ALLOW_PRIVILEGED":           "the Task's containers are not privileged",
+	"KANIKO_EXECUTOR":            "the Task's image holds no other program",
 	"DEPLOY_FREEZE":              "it is GitLab's to say",
 	"REQUIRE_PROTECTED_REF":      "likewise",
 	"PROTECTED_REF":              "likewise",

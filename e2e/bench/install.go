@@ -6,8 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"dockline/e2e/debian"
+	kanikos "dockline/e2e/executor"
 )
 
 // peers are built from these versions, newer than which there was none when they were last looked up.
@@ -17,12 +19,29 @@ var peers = map[string]string{
 	"oras":   "oras.land/oras/cmd/oras@v1.3.6",
 }
 
-// install returns the path of each tool, built or installed where it is missing.
-func install(ctx context.Context, into, promote string) (map[string]string, error) {
-	if err := debian.Need(ctx, map[string]string{"docker-registry": "docker-registry", "skopeo": "skopeo", "xargs": "findutils"}); err != nil {
-		return nil, err
+// install returns the path of each tool that the rows need, built or installed where it is missing. Own holds our programs.
+func install(ctx context.Context, into, own string, chosen []row) (map[string]string, error) {
+	builds := func(one row) bool { return one.built != nil }
+	programs := map[string]string{}
+	needed := map[string]string{"docker-registry": "docker-registry"}
+	if slices.ContainsFunc(chosen, builds) {
+		needed["git"] = "git"
+		programs["clone-build-push"], programs["executor"] = filepath.Join(own, "clone-build-push"), filepath.Join(into, "executor")
+		if err := os.MkdirAll(into, 0o755); err != nil { //nolint:gosec // programs
+			return nil, err
+		}
+		if err := kanikos.BuildInto(ctx, kanikos.Continued, programs["executor"]); err != nil {
+			return nil, err
+		}
 	}
-	programs := map[string]string{"promote": promote, "skopeo": "skopeo"}
+	copies := slices.ContainsFunc(chosen, func(one row) bool { return !builds(one) })
+	if copies {
+		needed["skopeo"], needed["xargs"] = "skopeo", "findutils"
+	}
+	if err := debian.Need(ctx, needed); err != nil || !copies {
+		return programs, err
+	}
+	programs["promote"], programs["skopeo"] = filepath.Join(own, "promote"), "skopeo"
 	for name, module := range peers {
 		programs[name] = filepath.Join(into, name)
 		stamp := programs[name] + ".version"

@@ -1,8 +1,9 @@
 // Command bench measures promote against crane, regctl, oras and skopeo: how long the same copies take between two real
-// registries, over a line of a fixed delay or over none, and how much memory.
+// registries, over a line of a fixed delay or over none, and how much memory. And it measures clone-build-push against a
+// clone by git and Kaniko's own executor, in the tests' sandbox, with a Git server and a registry on loopback.
 //
 // The tools run in turn, one after the other, in rounds that each begin with another tool, every run into a target with
-// storage of its own. A ratio is of two runs of one round. After each run the target is looked at: what is not complete
+// storage of its own, and every build in a root file system of its own. A ratio is of two runs of one round. After each run the target is looked at: what is not complete
 // is no run. ROUNDS is the number of rounds (default 10), BENCH_ROWS the rows to measure (default all).
 //
 // As root on Debian it installs docker-registry and skopeo; the others it builds, at pinned versions, in .build/bench.
@@ -20,11 +21,17 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"dockline/e2e/sandbox"
 )
 
 func main() {
+	sandbox.Init()
 	if len(os.Args) > 1 && os.Args[1] == launchMode {
 		os.Exit(launched(os.Args[2:]))
+	}
+	if len(os.Args) == 3 && os.Args[1] == containMode {
+		os.Exit(contain(os.Args[2]))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -54,7 +61,7 @@ func run(ctx context.Context, out io.Writer) (missed int, err error) {
 		return 0, err
 	}
 	kept := filepath.Join(here, ".build", "bench")
-	programs, err := install(ctx, filepath.Join(kept, "bin"), filepath.Join(here, "bin", "promote"))
+	programs, err := install(ctx, filepath.Join(kept, "bin"), filepath.Join(here, "bin"), chosen)
 	if err != nil {
 		return 0, err
 	}
@@ -66,7 +73,11 @@ func run(ctx context.Context, out io.Writer) (missed int, err error) {
 	all := map[string]map[string][]sample{}
 	for _, one := range chosen {
 		fmt.Fprintf(out, "\n## %s: %s\n", one.name, one.title)
-		samples, err := measure(ctx, one, rounds, programs, filepath.Join(work, one.name))
+		measuring := measure
+		if one.built != nil {
+			measuring = measureBuild
+		}
+		samples, err := measuring(ctx, one, rounds, programs, filepath.Join(work, one.name))
 		if err != nil {
 			return missed, fmt.Errorf("row %s: %w", one.name, err)
 		}

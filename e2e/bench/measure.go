@@ -39,6 +39,11 @@ func measure(ctx context.Context, one row, rounds int, programs map[string]strin
 	if err != nil {
 		return nil, err
 	}
+	return rotate(one, rounds, func(with tool) (sample, error) { return b.once(ctx, with) })
+}
+
+// rotate runs the row's tools in turn, in rounds that each begin with another tool.
+func rotate(one row, rounds int, once func(tool) (sample, error)) (map[string][]sample, error) {
 	samples := map[string][]sample{}
 	for round := range rounds {
 		for i := range one.tools {
@@ -46,7 +51,7 @@ func measure(ctx context.Context, one row, rounds int, programs map[string]strin
 			if tool.rounds > 0 && round >= tool.rounds {
 				continue
 			}
-			got, err := b.once(ctx, tool)
+			got, err := once(tool)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", tool.name, err)
 			}

@@ -2,22 +2,25 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"dockline/e2e/bench/line"
+	"dockline/e2e/gitserver"
 )
 
-// row is one workload: the images to copy, and what the target holds before.
+// row is one workload: the images to copy, and what the target holds before, or what is built.
 type row struct {
 	name, title string
 	oneWay      time.Duration // of the line before each registry; 0 is none
 	open        bool          // the line's connections have no window
 	guarded     bool          // TLS, and tokens
 	copied      images
-	held        images // in the target; nil is nothing
-	promoted    bool   // by promote, before: with its record
+	built       func() (gitserver.Files, error) // of a row that builds, the repository; nil of one that copies
+	held        images                          // in the target; nil is nothing
+	promoted    bool                            // by promote, before: with its record
 	tools       []tool
 	goals       []goal
 }
@@ -25,11 +28,13 @@ type row struct {
 // images makes images by NAME:TAG.
 type images func() (map[string]v1.Image, error)
 
-// goal is that a tool takes at most limit times as long as the fastest of others.
+// goal is that a tool takes at most limit times as long as the fastest of others, and at most memory times as much memory
+// as that one; 0 is as much as it likes.
 type goal struct {
 	tool   string
 	limit  float64
 	others []string
+	memory float64
 }
 
 // mostMB is what promote's peak may be in any row.
@@ -49,19 +54,19 @@ var (
 var rows = []row{
 	{
 		name: "small", title: "60 layers of 60 KB, loopback", copied: image(1, 60, 60e3),
-		tools: everyone, goals: []goal{{"promote", 0.85, all}},
+		tools: everyone, goals: []goal{{"promote", 0.85, all, 0}},
 	},
 	{
 		name: "big", title: "8 layers of 40 MB (random), loopback", copied: image(1, 8, 40e6),
-		tools: everyone, goals: []goal{{"promote", 1.0, all}},
+		tools: everyone, goals: []goal{{"promote", 1.0, all, 0}},
 	},
 	{
 		name: "small-far", title: "60 layers of 60 KB, 50 ms round trip", oneWay: halfway, copied: image(1, 60, 60e3),
-		tools: everyone, goals: []goal{{"promote", 0.2, all}},
+		tools: everyone, goals: []goal{{"promote", 0.2, all, 0}},
 	},
 	{
 		name: "big-far", title: "8 layers of 40 MB (random), 50 ms round trip", oneWay: halfway, copied: image(1, 8, 40e6),
-		tools: everyone, goals: []goal{{"promote", 0.6, all}},
+		tools: everyone, goals: []goal{{"promote", 0.6, all, 0}},
 	},
 	{
 		name: "big-open", title: "the same, over a line whose connections have no window", oneWay: halfway, open: true,
@@ -70,16 +75,16 @@ var rows = []row{
 	{
 		name: "new-layer", title: "one new layer on 60, 50 ms round trip", oneWay: halfway, copied: grown, held: before,
 		tools: append([]tool{{name: "promote, RECORD=false", program: "promote", env: []string{"RECORD=false"}}}, everyone...),
-		goals: []goal{{"promote", 0.45, all}, {"promote, RECORD=false", 0.38, all}},
+		goals: []goal{{"promote", 0.45, all, 0}, {"promote, RECORD=false", 0.38, all, 0}},
 	},
 	{
 		name: "same", title: "already there, 50 ms round trip", oneWay: halfway, copied: image(1, 60, 60e3), promoted: true,
-		tools: everyone, goals: []goal{{"promote", 1.0, all}},
+		tools: everyone, goals: []goal{{"promote", 1.0, all, 0}},
 	},
 	{
 		name: "services", title: "25 services that share 6 base layers, 50 ms round trip", oneWay: halfway, copied: services(25),
 		tools: append([]tool{one}, several()...),
-		goals: []goal{{"promote", 0.9, []string{"crane -P25", "regctl -P25", "oras -P25", "skopeo -P25"}}},
+		goals: []goal{{"promote", 0.9, []string{"crane -P25", "regctl -P25", "oras -P25", "skopeo -P25"}, 0}},
 	},
 	{
 		name: "huge", title: "a layer of 2 GiB, loopback", copied: image(1, 1, 2<<30), tools: few(everyone),
@@ -102,13 +107,14 @@ func (r row) window() int {
 
 // choose returns the rows of these names, all when there is none.
 func choose(names []string) ([]row, error) {
+	every := slices.Concat(rows, buildRows)
 	if len(names) == 0 {
-		return rows, nil
+		return every, nil
 	}
 	var chosen []row
 	for _, name := range names {
 		found := false
-		for _, one := range rows {
+		for _, one := range every {
 			if one.name == name {
 				chosen, found = append(chosen, one), true
 			}

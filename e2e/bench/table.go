@@ -12,12 +12,9 @@ func (r row) print(out io.Writer, samples map[string][]sample) (missed int) {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "tool\tmedian s\tleast .. most\tpeak MB\trounds")
 	for _, tool := range r.tools {
-		times, peak := seconds(samples[tool.name]), 0.0
-		for _, one := range samples[tool.name] {
-			peak = max(peak, one.PeakMB)
-		}
+		times := seconds(samples[tool.name])
 		fmt.Fprintf(table, "%s\t%.3f\t%.3f .. %.3f\t%.1f\t%d\n", tool.name,
-			quantile(times, 0.5), quantile(times, 0), quantile(times, 1), peak, len(times))
+			quantile(times, 0.5), quantile(times, 0), quantile(times, 1), peak(samples[tool.name]), len(times))
 	}
 	_ = table.Flush()
 	for _, goal := range r.goals {
@@ -26,16 +23,17 @@ func (r row) print(out io.Writer, samples map[string][]sample) (missed int) {
 		middle := quantile(ratios, 0.5)
 		missed += verdict(out, middle <= goal.limit, "%s: %.2f x %s (quartiles %.2f .. %.2f), goal %.2f",
 			goal.tool, middle, against, quantile(ratios, 0.25), quantile(ratios, 0.75), goal.limit)
+		if goal.memory > 0 {
+			ratio := peak(samples[goal.tool]) / peak(samples[against])
+			missed += verdict(out, ratio <= goal.memory, "%s: peak %.2f x %s, goal %.2f", goal.tool, ratio, against, goal.memory)
+		}
 	}
 	for _, tool := range r.tools {
 		if tool.program != "promote" {
 			continue
 		}
-		peak := 0.0
-		for _, one := range samples[tool.name] {
-			peak = max(peak, one.PeakMB)
-		}
-		missed += verdict(out, peak <= mostMB, "%s: peak %.1f MB, goal %d", tool.name, peak, mostMB)
+		most := peak(samples[tool.name])
+		missed += verdict(out, most <= mostMB, "%s: peak %.1f MB, goal %d", tool.name, most, mostMB)
 	}
 	return missed
 }
@@ -66,6 +64,13 @@ func paired(these, those []sample) []float64 {
 		ratios = append(ratios, these[i].Seconds/those[i].Seconds)
 	}
 	return ratios
+}
+
+func peak(samples []sample) (most float64) {
+	for _, one := range samples {
+		most = max(most, one.PeakMB)
+	}
+	return most
 }
 
 func seconds(samples []sample) []float64 {

@@ -19,7 +19,7 @@ func TestATableJudgesByTheFastestOfTheSameRound(t *testing.T) {
 	t.Parallel()
 	judged := row{
 		tools: []tool{{name: "promote", program: "promote"}, {name: "slow"}, {name: "quick"}},
-		goals: []goal{{"promote", 0.5, []string{"slow", "quick"}}},
+		goals: []goal{{"promote", 0.5, []string{"slow", "quick"}, 0}},
 	}
 	for _, row := range []struct {
 		description string
@@ -38,6 +38,18 @@ func TestATableJudgesByTheFastestOfTheSameRound(t *testing.T) {
 	}
 }
 
+func TestATableJudgesThePeaks(t *testing.T) {
+	t.Parallel()
+	judged := row{tools: []tool{{name: "step"}, {name: "other"}}, goals: []goal{{"step", 9, []string{"other"}, 1.1}}}
+	for peak, text := range map[float64]string{21: "met    step: peak 1.05 x other, goal 1.10", 30: "MISSED step: peak 1.50 x other, goal 1.10"} {
+		var out strings.Builder
+		missed := judged.print(&out, map[string][]sample{"step": {{1, 5}, {1, peak}}, "other": of(1, 1)})
+		if (missed > 0) != strings.HasPrefix(text, "MISSED") || !strings.Contains(out.String(), text+"\n") {
+			t.Errorf("%d missed, want %q:\n%s", missed, text, out.String())
+		}
+	}
+}
+
 func TestQuantile(t *testing.T) {
 	t.Parallel()
 	got := []float64{quantile([]float64{3, 1, 2}, 0.5), quantile([]float64{1, 2, 3, 4}, 0.25), quantile([]float64{7}, 1), quantile(nil, 0.5)}
@@ -48,8 +60,8 @@ func TestQuantile(t *testing.T) {
 
 func TestRowsAreChosenByName(t *testing.T) {
 	t.Parallel()
-	chosen, err := choose([]string{"same", "small"})
-	if err != nil || len(chosen) != 2 || chosen[0].name != "same" {
+	chosen, err := choose([]string{"build", "small"})
+	if err != nil || len(chosen) != 2 || chosen[0].name != "build" {
 		t.Errorf("%v, %v", chosen, err)
 	}
 	if _, err := choose([]string{"smell"}); err == nil {

@@ -4,11 +4,13 @@ package main
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,10 +39,19 @@ func main() {
 func run() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
+	baseBytes, err := strconv.ParseInt(cmp.Or(os.Getenv("BASE_BYTES"), "0"), 10, 64)
+	if err != nil {
+		return err
+	}
+	secrets := map[string][]byte{}
+	if secret := os.Getenv("BUILD_SECRET"); secret != "" {
+		secrets["token"] = []byte(secret)
+	}
 	image, err := kaniko.Build{
 		ContextDir: "/kaniko/context", Dockerfile: "Dockerfile", Platform: "linux/amd64",
-		Images: strings.Fields(os.Getenv("IMAGES")), Puller: puller{os.Getenv("PASSWORD")},
-		Secrets:         map[string][]byte{"token": []byte(os.Getenv("BUILD_SECRET"))},
+		Images: strings.Fields(os.Getenv("IMAGES")), Puller: puller{os.Getenv("PASSWORD")}, BaseBytes: baseBytes,
+		Layout: os.Getenv("LAYOUT"), Executor: os.Getenv("KANIKO_EXECUTOR"),
+		Secrets:         secrets,
 		Labels:          map[string]string{"org.opencontainers.image.revision": "abc"},
 		AllowPrivileged: os.Getenv("ALLOW_PRIVILEGED") == "true",
 

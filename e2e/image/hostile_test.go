@@ -49,8 +49,8 @@ FROM $BASE
 COPY --from=first /etc/passwd /srv/passwd
 `
 
-// attack is a hostile Dockerfile among the servers of a build.
-type attack struct {
+// attacker is a hostile Dockerfile among the servers of a build.
+type attacker struct {
 	*testing.T
 	registry *faultyregistry.Registry
 	git      *gitserver.Server
@@ -88,7 +88,7 @@ func compile(args ...string) ([]byte, error) {
 }
 
 // newAttack starts the servers.
-func newAttack(t *testing.T) *attack {
+func newAttack(t *testing.T) *attacker {
 	t.Helper()
 	searching, err := probe()
 	if err != nil {
@@ -104,7 +104,7 @@ func newAttack(t *testing.T) *attack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &attack{T: t, registry: faultyregistry.Start(t), dir: t.TempDir(), loot: maps.Clone(loot)}
+	a := &attacker{T: t, registry: faultyregistry.Start(t), dir: t.TempDir(), loot: maps.Clone(loot)}
 	maps.Copy(a.loot, proxyPasswords)
 	a.registry.Login(user, password)
 	if err := remote.Write(reference(t, a.base()), base, account); err != nil {
@@ -124,10 +124,10 @@ func newAttack(t *testing.T) *attack {
 	return a
 }
 
-func (a *attack) base() string { return a.registry.Host() + "/deepsky/base:1" }
+func (a *attacker) base() string { return a.registry.Host() + "/deepsky/base:1" }
 
 // withControl is the same attack on a program without its protection, which is mounted in the image's place.
-func (a *attack) withControl(t *testing.T) *attack {
+func (a *attacker) withControl(t *testing.T) *attacker {
 	t.Helper()
 	program, err := control()
 	if err != nil {
@@ -142,7 +142,7 @@ func (a *attack) withControl(t *testing.T) *attack {
 }
 
 // settings are the environment of the step, for a version of the image, without what is secret.
-func (a *attack) settings(version string) map[string]string {
+func (a *attacker) settings(version string) map[string]string {
 	var searched []string
 	for _, name := range slices.Sorted(maps.Keys(a.loot)) {
 		searched = append(searched, hex.EncodeToString([]byte(a.loot[name])))
@@ -156,7 +156,7 @@ func (a *attack) settings(version string) map[string]string {
 }
 
 // clone are the further settings of a step that clones, without what is secret.
-func (a *attack) clone() map[string]string {
+func (a *attacker) clone() map[string]string {
 	return map[string]string{
 		"GIT_URL": a.git.URL + "/hello.git", "GIT_REVISION": "develop", "GIT_USERNAME": user, "GIT_CA_FILE": "/git-ca.pem",
 	}
@@ -164,7 +164,7 @@ func (a *attack) clone() map[string]string {
 
 // options are for `docker run` and `docker create`: none weakens or strengthens what a container is by default. Only the
 // network is to be the machine's, since the servers listen on its loopback.
-func (a *attack) options(environments ...map[string]string) []string {
+func (a *attacker) options(environments ...map[string]string) []string {
 	args := []string{"-v", a.dir + "/git-ca.pem:/git-ca.pem:ro"}
 	if a.without {
 		args = append(args, "-v", a.dir+"/control:/kaniko/bin/clone-build-push:ro")
@@ -181,7 +181,7 @@ var searchLine = regexp.MustCompile(`(FOUND|SEARCHED) ([^\s\x1b]+)`)
 
 // judge reads what the RUNs wrote: nothing must have been found, or, by a control, everything in a process that is not
 // the RUN's own.
-func (a *attack) judge(status int, output, version string) {
+func (a *attacker) judge(status int, output, version string) {
 	a.Helper()
 	if status != 0 {
 		a.Fatalf("exit status %d\n%s", status, output)
@@ -224,7 +224,7 @@ func (a *attack) judge(status int, output, version string) {
 // TestAHostileBuildFindsNothingAsFirstProcess has the step be the container's first process, which is given every secret.
 func TestAHostileBuildFindsNothingAsFirstProcess(t *testing.T) {
 	t.Parallel()
-	both(t, newAttack(t), func(a *attack, version string) (int, string) {
+	both(t, newAttack(t), func(a *attacker, version string) (int, string) {
 		args := append([]string{"run", "--rm", "--network", "host"}, a.options(a.settings(version), a.clone(), loot)...)
 		status, stdout, stderr := run(a.T, append(args, image, "clone-build-push")...)
 		return status, stdout + stderr
@@ -232,7 +232,7 @@ func TestAHostileBuildFindsNothingAsFirstProcess(t *testing.T) {
 }
 
 // both runs an attack on the image as it is shipped, and on one without protection.
-func both(t *testing.T, a *attack, build func(a *attack, version string) (status int, output string)) {
+func both(t *testing.T, a *attacker, build func(a *attacker, version string) (status int, output string)) {
 	t.Helper()
 	t.Run("shipped", func(t *testing.T) {
 		t.Parallel()
@@ -255,7 +255,7 @@ func TestAHostileBuildFindsNothingBelowGitLabsShell(t *testing.T) {
 	t.Parallel()
 	a := newAttack(t)
 	delete(a.loot, "GIT_PASSWORD") // the runner has cloned, with the job's token
-	both(t, a, func(a *attack, version string) (int, string) {
+	both(t, a, func(a *attacker, version string) (int, string) {
 		work, files := a.project()
 		environment := a.settings(version)
 		maps.Copy(environment, loot)
@@ -271,7 +271,7 @@ func TestAHostileBuildFindsNothingBelowGitLabsShell(t *testing.T) {
 }
 
 // project is a work tree as the runner leaves it, and its folder of file variables beside it.
-func (a *attack) project() (work, files string) {
+func (a *attacker) project() (work, files string) {
 	a.Helper()
 	work, files = a.TempDir(), a.TempDir()
 	write(a.T, filepath.Join(work, "Dockerfile"), hostile)
@@ -310,7 +310,7 @@ func TestAHostileBuildDumpsNoShell(t *testing.T) {
 		t.Skipf("NO DUMP IS TESTED: this machine puts them elsewhere (%q, %v)", pattern, err)
 	}
 	a := newAttack(t)
-	dump := func(a *attack) (found bool, output string) {
+	dump := func(a *attacker) (found bool, output string) {
 		work, _ := a.project()
 		write(a.T, filepath.Join(work, "Dockerfile"), "ARG BASE\nFROM $BASE\nRUN /bin/probe dump /builds/deepsky/hello/attempt && /bin/probe wait\n")
 		environment := a.settings("dumped")

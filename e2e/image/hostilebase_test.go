@@ -77,22 +77,16 @@ func TestAHostileBaseImageTakesNothingOver(t *testing.T) {
 		"other spellings": {layer: []tar.Header{
 			file("./kaniko/bin/promote"), file("/kaniko/bin/verify"), file("srv/../kaniko/bin/retag"),
 		}},
-		"leaving the root":               {[]tar.Header{file("../kaniko/bin/promote")}, "", "references parent directory"},
+		"leaving the root":               {layer: []tar.Header{file("../kaniko/bin/promote")}},
 		"a link in the folder's place":   {layer: []tar.Header{link(tar.TypeSymlink, "kaniko", "/srv"), file("srv/bin/promote")}},
 		"a symbolic link to a file":      {layer: []tar.Header{link(tar.TypeSymlink, "way", "/kaniko/bin/dockline"), file("way")}},
 		"a hard link, then its contents": {layer: []tar.Header{link(tar.TypeLink, "way", "kaniko/bin/dockline"), file("way")}},
 		"a folder's removal":             {layer: []tar.Header{removal("kaniko")}},
 		"the removal of what is in it":   {layer: []tar.Header{removal("kaniko/bin"), removal("kaniko/.wh..opq")}},
-		// What Kaniko lets through is found out, as what a RUN does.
-		"through a symbolic link": {
-			[]tar.Header{link(tar.TypeSymlink, "way", "/kaniko"), file("way/bin/ls")}, "", `changed "/kaniko/bin/ls"`,
-		},
-		"through a relative link": {
-			[]tar.Header{link(tar.TypeSymlink, "srv/way", "../kaniko/bin"), file("srv/way/promote")}, "", `changed "/kaniko/bin/promote"`,
-		},
-		"removal through a link": {
-			[]tar.Header{link(tar.TypeSymlink, "way", "/kaniko"), removal("way/bin")}, "", `changed "/kaniko/bin"`,
-		},
+		"through a symbolic link":        {layer: []tar.Header{link(tar.TypeSymlink, "way", "/kaniko"), file("way/bin/ls")}},
+		"through a relative link":        {layer: []tar.Header{link(tar.TypeSymlink, "srv/way", "../kaniko/bin"), file("srv/way/promote")}},
+		"removal through a link":         {layer: []tar.Header{link(tar.TypeSymlink, "way", "/kaniko"), removal("way/bin")}},
+		// What a RUN does is found out.
 		"a RUN that puts a program in ours' place": {
 			nil, "RUN busybox rm /kaniko/busybox/sh && busybox cp /usr/bin/env /kaniko/busybox/sh", `changed "/kaniko/busybox/sh"`,
 		},

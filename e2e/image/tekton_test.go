@@ -19,7 +19,7 @@ import (
 // pod runs the steps of a TaskRun in containers, one after another, as Tekton and the kubelet do: Tekton's own
 // entrypoint is the first process of each, and the folders that they share are mounted where Tekton mounts them.
 type pod struct {
-	*attack
+	*attacker
 	dir   string
 	steps int // how many there are
 }
@@ -31,9 +31,9 @@ var entrypoint = sync.OnceValues(func() ([]byte, error) {
 })
 
 // newPod lays out the volumes of a TaskRun, and puts the entrypoint there, as Tekton's first init container does.
-func newPod(a *attack, steps int) *pod {
+func newPod(a *attacker, steps int) *pod {
 	a.Helper()
-	p := &pod{attack: a, dir: a.TempDir(), steps: steps}
+	p := &pod{attacker: a, dir: a.TempDir(), steps: steps}
 	folders := []string{"bin", "workspace", "home", "results", "steps", "artifacts", "checkout", "image", "tmp"}
 	for step := range steps {
 		folders = append(folders, "run/"+strconv.Itoa(step), "creds/"+strconv.Itoa(step))
@@ -57,6 +57,12 @@ func newPod(a *attack, steps int) *pod {
 // run runs a step: its environment and options are those that the Task gives it. See orderContainers in Tekton's
 // pkg/pod/entrypoint.go.
 func (p *pod) run(step int, environment map[string]string, options ...string) (status int, output string) {
+	p.Helper()
+	return p.runCommand(step, []string{"/kaniko/bin/clone-build-push"}, environment, options...)
+}
+
+// runCommand runs a step that is another command.
+func (p *pod) runCommand(step int, command []string, environment map[string]string, options ...string) (status int, output string) {
 	p.Helper()
 	termination := filepath.Join(p.dir, "termination-"+strconv.Itoa(step))
 	write(p.T, termination, "")
@@ -86,7 +92,8 @@ func (p *pod) run(step int, environment map[string]string, options ...string) (s
 	}
 	args = append(args, "-post_file", "/tekton/run/"+strconv.Itoa(step)+"/out", "-termination_path", "/tekton/termination",
 		"-step_metadata_dir", "/tekton/run/"+strconv.Itoa(step)+"/status", "-results", "IMAGE_URL,IMAGE_DIGEST,COMMIT,BUILT_IMAGE",
-		"-entrypoint", "/kaniko/bin/clone-build-push", "--")
+		"-entrypoint", command[0], "--")
+	args = append(args, command[1:]...)
 	status, stdout, stderr := run(p.T, args...)
 	if _, err := os.Stat(filepath.Join(p.dir, "run", strconv.Itoa(step), "out")); status == 0 && err != nil {
 		p.Errorf("the entrypoint does not let the next step start: %v", err)
@@ -111,7 +118,7 @@ func (p *pod) checkResult(step int, version string) {
 // gives the step's whole environment, secrets included.
 func TestAHostileBuildFindsNothingBelowTektonsEntrypoint(t *testing.T) {
 	t.Parallel()
-	both(t, newAttack(t), func(a *attack, version string) (int, string) {
+	both(t, newAttack(t), func(a *attacker, version string) (int, string) {
 		environment := a.settings(version)
 		maps.Copy(environment, a.clone())
 		maps.Copy(environment, loot)
@@ -131,7 +138,7 @@ func TestAHostilePhaseFindsNothingBelowTektonsEntrypoint(t *testing.T) {
 	t.Parallel()
 	a := newAttack(t)
 	delete(a.loot, "GIT_PASSWORD") // only clone has it
-	both(t, a, func(a *attack, version string) (int, string) {
+	both(t, a, func(a *attacker, version string) (int, string) {
 		p := newPod(a, 3)
 		stranger := []string{
 			"--user", "65532:65532", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",

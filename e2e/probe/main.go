@@ -13,6 +13,10 @@
 //	probe left                   counts the processes beside itself and the first one
 //	probe exit STATUS            ends with that status
 //	probe fill FILE              writes into FILE as long as the disk takes it
+//	probe attack WORD…           does what e2e/attack's Run does
+//	probe job HEX WORD…          runs commands as run does, up to the first that fails, while it holds a file open that has no
+//	                             name, and HEX in it
+//	probe leave WORD…            starts a command in a session of its own, and does not wait for it
 //	probe hold FILE WORD…        runs one command while it holds FILE open, whose name it has removed
 package main
 
@@ -21,20 +25,33 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
+
+	"dockline/e2e/attack"
 )
 
 func main() {
+	if attack.IsPlanted() {
+		return
+	}
 	words := os.Args[1:]
 	switch {
+	case len(words) > 2 && words[0] == "attack":
+		os.Exit(attack.Run(words[1:]))
+	case len(words) > 2 && words[0] == "job":
+		os.Exit(job(words[1], words[2:]))
+	case filepath.Base(os.Args[0]) != "probe":
+		fmt.Println("OURS", os.Args[0]) // it stands in for another program of the image
 	case len(words) == 2 && words[0] == "search":
 		secret, err := hex.DecodeString(words[1])
 		if err != nil {
 			fail(err)
 		}
-		places := search(secret)
+		places := attack.Search(secret)
 		for _, place := range places {
 			fmt.Println("FOUND", place)
 		}
@@ -65,6 +82,12 @@ func main() {
 		openRaw()
 	case len(words) > 1 && words[0] == "run":
 		os.Exit(run(words[1:]))
+	case len(words) > 1 && words[0] == "leave":
+		command := exec.Command(words[1], words[2:]...) //nolint:gosec // the test's
+		command.Stdout, command.SysProcAttr = os.Stdout, &syscall.SysProcAttr{Setsid: true}
+		if err := command.Start(); err != nil {
+			fail(err)
+		}
 	case len(words) > 2 && words[0] == "hold":
 		os.Exit(hold(words[1], words[2:]))
 	default:
@@ -78,8 +101,10 @@ func fail(err error) {
 }
 
 // run runs the commands between "--" in turn.
-func run(words []string) (status int) {
-	for len(words) > 0 {
+func run(words []string) (status int) { return inTurn(words, false) }
+
+func inTurn(words []string, untilOneFails bool) (status int) {
+	for len(words) > 0 && (status == 0 || !untilOneFails) {
 		end := slices.Index(words, "--")
 		if end < 0 {
 			end = len(words)
@@ -87,12 +112,34 @@ func run(words []string) (status int) {
 		if end > 0 {
 			command := exec.Command(words[0], words[1:end]...)
 			command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
-			_ = command.Run()
+			if err := command.Run(); command.ProcessState == nil {
+				fail(err)
+			}
 			status = command.ProcessState.ExitCode()
 		}
 		words = words[min(end+1, len(words)):]
 	}
 	return status
+}
+
+// job runs commands as a script does that ends with the first failure.
+func job(digits string, words []string) (status int) {
+	secret, err := hex.DecodeString(digits)
+	if err != nil {
+		fail(err)
+	}
+	held, err := os.CreateTemp("/tmp", "held")
+	if err != nil {
+		fail(err)
+	}
+	defer held.Close()
+	if _, err := held.Write(secret); err != nil {
+		fail(err)
+	}
+	if err := os.Remove(held.Name()); err != nil {
+		fail(err)
+	}
+	return inTurn(words, true)
 }
 
 // hold runs a command as long as a file without a name is open.

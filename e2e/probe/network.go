@@ -1,23 +1,20 @@
 package main
 
 import (
-	"encoding/hex"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"dockline/e2e/attack"
 )
 
 // ask asks for an address through every proxy on loopback, as one who does not know its password can: the lines are
 // "ASKED STATUS", and "ASKED none" when nothing listens.
 func ask(address string) {
-	listening, err := listeners()
+	listening, err := attack.Listeners()
 	if err != nil {
 		fail(err)
 	}
@@ -37,31 +34,6 @@ func ask(address string) {
 	if len(listening) == 0 {
 		fmt.Println("ASKED none")
 	}
-}
-
-// listeners reads which ports of loopback are listened on (proc_pid_net(5)).
-func listeners() ([]string, error) {
-	table, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		return nil, err
-	}
-	var found []string
-	for line := range strings.Lines(string(table)) {
-		fields := strings.Fields(line)
-		const listen = "0A"
-		if len(fields) < 4 || fields[3] != listen {
-			continue
-		}
-		ip, port, _ := strings.Cut(fields[1], ":")
-		number, err := strconv.ParseUint(port, 16, 16)
-		if err != nil {
-			return nil, err
-		}
-		if bytes, err := hex.DecodeString(ip); err == nil && len(bytes) == 4 && bytes[3] == 127 { // in the machine's order
-			found = append(found, net.JoinHostPort("127.0.0.1", strconv.FormatUint(number, 10)))
-		}
-	}
-	return found, nil
 }
 
 // openRaw says of each kind of socket that reads others' packets whether it can be had.

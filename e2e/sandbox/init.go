@@ -22,6 +22,7 @@ type inner struct {
 	Without    []uintptr
 	Room       int64
 	OwnNetwork bool
+	Small      map[string]int64
 }
 
 // defaultCapabilities are those of a container that an engine starts without further options.
@@ -73,6 +74,12 @@ func enter(plan inner) error {
 	}
 	if err := mountDevices(filepath.Join(plan.Root, "dev")); err != nil {
 		return err
+	}
+	for inside, bytes := range plan.Small {
+		err := unix.Mount("tmpfs", filepath.Join(plan.Root, inside), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("size=%d", bytes))
+		if err != nil {
+			return fmt.Errorf("mounting %q: %w", inside, err)
+		}
 	}
 	for inside, outside := range plan.Binds {
 		if err := unix.Mount(outside, filepath.Join(plan.Root, inside), "", unix.MS_BIND, ""); err != nil {

@@ -35,6 +35,8 @@ type Spec struct {
 	Binds    map[string]string // file or folder inside → one outside, shared with the host for reading and writing
 	// ReadOnly is Binds for reading only.
 	ReadOnly map[string]string
+	// Small mounts file systems of their own: folder inside → bytes that fit.
+	Small map[string]int64
 	// Capable leaves every capability, as a privileged container has them. The default is a default container's set.
 	Capable bool
 	// Without lists capabilities that a container which is not Capable goes without (unix.CAP_SETPCAP).
@@ -83,6 +85,11 @@ func New(dir string, spec Spec) (*Sandbox, error) {
 			return nil, err
 		}
 	}
+	for path := range spec.Small {
+		if err := os.MkdirAll(filepath.Join(dir, path), 0o755); err != nil { //nolint:gosec // a root file system
+			return nil, err
+		}
+	}
 	for _, binds := range []map[string]string{spec.Binds, spec.ReadOnly} {
 		for path, outside := range binds {
 			if err := mountPoint(filepath.Join(dir, path), outside); err != nil {
@@ -93,6 +100,9 @@ func New(dir string, spec Spec) (*Sandbox, error) {
 	return &Sandbox{root: dir, spec: spec}, nil
 }
 
+// Prepared is a root file system that New has prepared for such a Spec, in another process.
+func Prepared(dir string, spec Spec) *Sandbox { return &Sandbox{root: dir, spec: spec} }
+
 // Root is the root file system as seen from outside.
 func (s *Sandbox) Root() string { return s.root }
 
@@ -100,7 +110,7 @@ func (s *Sandbox) Root() string { return s.root }
 func (s *Sandbox) Command(ctx context.Context) (*exec.Cmd, error) {
 	plan, err := json.Marshal(inner{
 		Root: s.root, Args: s.spec.Args, Binds: s.spec.Binds, ReadOnly: s.spec.ReadOnly, Capable: s.spec.Capable,
-		Without: s.spec.Without, Room: s.spec.Room, OwnNetwork: s.spec.OwnNetwork,
+		Without: s.spec.Without, Room: s.spec.Room, OwnNetwork: s.spec.OwnNetwork, Small: s.spec.Small,
 	})
 	if err != nil {
 		return nil, err

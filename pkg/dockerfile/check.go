@@ -1,8 +1,8 @@
-// Package dockerfile reads a Dockerfile before it is built: it refuses by name what Kaniko would build differently
-// from what the Dockerfile says, and it finds the images that the build will pull.
+// Package dockerfile reads a Dockerfile before it is built: it refuses by name what would be built differently from what
+// the Dockerfile says, and it finds the images that the build will pull.
 //
-// The yardstick is BuildKit, whose parser is used. Kaniko v1.27.5 ignores several features with a warning in its
-// log, or with none, and builds an image all the same: the worst kind of failure, since nobody sees it.
+// The yardstick is BuildKit, whose parser is used. Kaniko's own executor (v1.27.5) ignores several features with a warning
+// in its log, or with none, and builds an image all the same: the worst kind of failure, since nobody sees it.
 package dockerfile
 
 import (
@@ -37,12 +37,16 @@ type Options struct {
 	NoRun bool
 	// KanikoDir is where Kaniko lives. The default is "/kaniko".
 	KanikoDir string
+	// Mounts are the paths at which something is mounted in the build's container: no part of the image.
+	Mounts []string
+	// Kaniko says that Kaniko's own executor builds, with its limits and its expansion of arguments, and not pkg/kaniko.
+	Kaniko bool
 }
 
 // Plan is what a build of the Dockerfile needs.
 type Plan struct {
-	// Source is the text to build from. It has the same lines, but a RUN that is one heredoc is written in exec form:
-	// Kaniko expands its variables too early, and drops it when the delimiter is quoted.
+	// Source is the text to build from. For Kaniko's own executor it has the same lines, but a RUN that is one heredoc is
+	// written in exec form: Kaniko expands its variables too early, and drops it when the delimiter is quoted.
 	Source []byte
 	// Images are the images that are pulled, as named after expansion, each once, in order of appearance.
 	Images []string
@@ -85,8 +89,12 @@ func Check(source []byte, o Options) (Plan, error) {
 			refused = append(refused, finding)
 		}
 	}
-	rewritten, findings := file.rewriteHeredocs(source, used)
-	refused = append(refused, findings...)
+	rewritten := source
+	if o.Kaniko {
+		var findings Refused
+		rewritten, findings = file.rewriteHeredocs(source, used)
+		refused = append(refused, findings...)
+	}
 	if len(refused) > 0 {
 		refused.sort()
 		return Plan{}, fault.As(fault.BuildFailed, refused)
@@ -120,7 +128,7 @@ func parse(source []byte, o Options) (*file, error) {
 	}
 	f := &file{options: o, nodes: result.AST.Children, stages: stages}
 	f.syntax, _, _, _ = parser.DetectSyntax(source)
-	f.args = globalArgs(metaArgs, o.BuildArgs)
+	f.args = globalArgs(metaArgs, o)
 	return f, nil
 }
 

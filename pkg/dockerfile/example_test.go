@@ -14,6 +14,6 @@ func ExampleCheck() {
 	plan, _ := dockerfile.Check([]byte("ARG BASE=registry.example.com/base:1\nFROM $BASE\n"), dockerfile.Options{})
 	fmt.Println(plan.Images)
 	// Output:
-	// Dockerfile:3: RUN --network: Kaniko ignores it, and the command would have the network
+	// Dockerfile:3: RUN --network=none: the command would have the network all the same, since a build has no right to take it away
 	// [registry.example.com/base:1]
 }

@@ -17,7 +17,7 @@ func (f *file) fromFindings(stage instructions.Stage) []Finding {
 	}
 	var out []Finding
 	lex := shell.NewLex(parser.DefaultEscapeToken)
-	if _, unknown, err := lex.ProcessWord(stage.BaseName, f.args); err == nil {
+	if _, unknown, err := lex.ProcessWord(stage.BaseName, f.args); err == nil && f.options.Kaniko {
 		for name := range unknown {
 			if _, predefined := predefinedArgs(f.options.Platform)[name]; predefined {
 				out = append(out, finding("FROM with $"+name, "Kaniko does not set it there; give it as a build argument"))
@@ -26,7 +26,7 @@ func (f *file) fromFindings(stage instructions.Stage) []Finding {
 	}
 	if stage.Platform != "" && !f.samePlatform(stage.Platform) {
 		out = append(out, finding("FROM --platform="+stage.Platform,
-			fmt.Sprintf("Kaniko would take the image for %s, as for every stage", f.options.Platform)))
+			fmt.Sprintf("the image for %s would be taken, as for every stage", f.options.Platform)))
 	}
 	return out
 }

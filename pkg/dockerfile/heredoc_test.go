@@ -36,7 +36,7 @@ func TestLoneHeredocsBecomeExecForm(t *testing.T) {
 	} {
 		t.Run(test.description, func(t *testing.T) {
 			t.Parallel()
-			plan, err := Check([]byte(test.source), Options{})
+			plan, err := Check([]byte(test.source), Options{Kaniko: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,7 +72,7 @@ func TestLoneHeredocsBecomeExecForm(t *testing.T) {
 func TestExecFormTakesNoHeredoc(t *testing.T) {
 	t.Parallel()
 	// The parser does not look for heredocs in the exec form, so the body is read as instructions.
-	_, err := Check([]byte("FROM a\nRUN [\"cat\", \"<<EOF\"]\nbody\nEOF\n"), Options{})
+	_, err := Check([]byte("FROM a\nRUN [\"cat\", \"<<EOF\"]\nbody\nEOF\n"), Options{Kaniko: true})
 	if err == nil || !strings.Contains(err.Error(), "Dockerfile:3: unknown instruction: body") {
 		t.Errorf("error is %v", err)
 	}
@@ -87,7 +87,7 @@ func FuzzCheck(f *testing.F) {
 	f.Add("FROM a\nRUN <<EOF\nx\nEOF\nRUN <<-'E' \n\ty\n\tE\nCOPY <<A /x\nA\n")
 	f.Add("# escape=`\nFROM a\nRUN x `\n y\n")
 	f.Fuzz(func(t *testing.T, source string) {
-		plan, err := Check([]byte(source), Options{})
+		plan, err := Check([]byte(source), Options{Kaniko: true})
 		if err != nil {
 			if strings.Contains(err.Error(), "\n") {
 				t.Errorf("error has several lines: %q", err)

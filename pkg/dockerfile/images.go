@@ -189,20 +189,24 @@ func readMounts(run *instructions.RunCommand) error {
 	return run.Expand(func(word string) (string, error) { return word, nil })
 }
 
-// args are the arguments before the first FROM, as Kaniko computes them: a default may use those before it, and a
-// build argument that is not empty takes the default's place, declared or not.
+// args are the arguments before the first FROM: a default may use those before it, and a build argument takes its place.
 type args map[string]string
 
-func globalArgs(declared []instructions.ArgCommand, given map[string]string) args {
+// globalArgs evaluates them. With Kaniko's own executor, an empty build argument does not count, and nothing is predefined.
+func globalArgs(declared []instructions.ArgCommand, o Options) args {
 	out := args{}
-	for name, value := range given {
-		if value != "" {
-			out[name] = value
+	if !o.Kaniko {
+		out = predefinedArgs(o.Platform)
+	}
+	given := args{}
+	for name, value := range o.BuildArgs {
+		if value != "" || !o.Kaniko {
+			out[name], given[name] = value, value
 		}
 	}
 	for _, command := range declared {
 		for _, arg := range command.Args {
-			if _, overridden := out[arg.Key]; arg.Value != nil && !overridden {
+			if _, overridden := given[arg.Key]; arg.Value != nil && !overridden {
 				out[arg.Key] = out.expand(*arg.Value)
 			}
 		}

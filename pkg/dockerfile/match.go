@@ -48,6 +48,13 @@ func runFlag(name string) matcher {
 	}
 }
 
+func onRun(like func(*instructions.RunCommand) bool) matcher {
+	return func(c instructions.Command, _ *place) (string, bool) {
+		run, ok := c.(*instructions.RunCommand)
+		return "", ok && like(run)
+	}
+}
+
 func onCopy(like func(*instructions.CopyCommand) bool) matcher {
 	return func(c instructions.Command, _ *place) (string, bool) {
 		copied, ok := c.(*instructions.CopyCommand)
@@ -160,6 +167,94 @@ func throughLink(c instructions.Command, at *place) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// linkedByName finds a --link with a --chown that is no number, which BuildKit does not take either.
+func linkedByName(c instructions.Command, _ *place) (string, bool) {
+	var link bool
+	var chown, chmod string
+	switch c := c.(type) {
+	case *instructions.CopyCommand:
+		link, chown, chmod = c.Link, c.Chown, c.Chmod
+	case *instructions.AddCommand:
+		link, chown, chmod = c.Link, c.Chown, c.Chmod
+	}
+	feature := strings.ToUpper(c.Name()) + " --link --chown=" + chown
+	return feature, link && chmod == "" && chown != "" && !numericOwner.MatchString(chown)
+}
+
+// numericOwner also is root, and what has a variable, which is not judged.
+var numericOwner = regexp.MustCompile(`^((root|[0-9]+)(:(root|[0-9]+))?|.*\$.*)$`)
+
+// keepsGitDir finds an ADD that asks for the directory .git of a repository.
+func keepsGitDir(c instructions.Command, _ *place) (string, bool) {
+	add, ok := c.(*instructions.AddCommand)
+	return "", ok && add.KeepGitDir != nil && *add.KeepGitDir
+}
+
+// intoMount finds files that would be written to what is mounted in the build's container, and so not be in the image.
+func intoMount(c instructions.Command, at *place) (string, bool) {
+	to := ""
+	if files, _, _, ok := filesOf(c); ok {
+		to = files.DestPath
+	} else if workdir, ok := c.(*instructions.WorkdirCommand); ok {
+		to = workdir.Path
+	}
+	if to == "" || strings.Contains(to, "$") {
+		return "", false
+	}
+	to = at.absolute(to)
+	for _, mount := range at.file.options.Mounts {
+		if within(to, mount) && !within(to, at.file.options.KanikoDir) {
+			return strings.ToUpper(c.Name()) + " to " + to, true
+		}
+	}
+	return "", false
+}
+
+// runOnMount finds a RUN that names what is mounted in the build's container. The kernel's own folders are mounted in
+// every container.
+func runOnMount(c instructions.Command, at *place) (string, bool) {
+	run, ok := c.(*instructions.RunCommand)
+	if !ok {
+		return "", false
+	}
+	text := run.String()
+	for _, file := range run.Files {
+		text += "\n" + file.Data
+	}
+	for _, mount := range at.file.options.Mounts {
+		if !isSystems(mount) && !within(mount, at.file.options.KanikoDir) && mentions(text, mount) {
+			return "RUN with " + mount, true
+		}
+	}
+	return "", false
+}
+
+// isSystems says whether a mount is one that a container always has, in which no image's RUN leaves anything.
+func isSystems(mount string) bool {
+	if slices.Contains([]string{"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}, mount) {
+		return true
+	}
+	return within(mount, "/proc") || within(mount, "/sys") || within(mount, "/dev")
+}
+
+// mentions says whether a text has a path, and not another one that begins like it.
+func mentions(text, name string) bool {
+	for rest := text; ; {
+		_, after, found := strings.Cut(rest, name)
+		if !found {
+			return false
+		}
+		if after == "" || !isNamePart(after[0]) {
+			return true
+		}
+		rest = after
+	}
+}
+
+func isNamePart(c byte) bool {
+	return c == '-' || c == '_' || c == '.' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
 // escapes says whether os.Root refused a path because it leaves the root. The error has no name of its own, so it is

@@ -130,6 +130,9 @@ func (a *access) cloneTree(
 	if err != nil {
 		return Checkout{}, rules.absent(err)
 	}
+	if open, ok := repo.Storer.(io.Closer); ok {
+		defer open.Close() //nolint:errcheck // it was read
+	}
 	commit, err := peel(repo, at.hash)
 	if err != nil {
 		return Checkout{}, fmt.Errorf("reading revision %q: %w", revision, err)
@@ -138,11 +141,12 @@ func (a *access) cloneTree(
 	if err != nil {
 		return Checkout{}, err
 	}
-	worktree, err := repo.Worktree()
-	if err != nil {
-		return Checkout{}, err
+	if keepGitDir {
+		err = checkOutWithIndex(repo, commit)
+	} else {
+		err = checkOut(repo, commit, dir)
 	}
-	if err := worktree.Checkout(&gogit.CheckoutOptions{Hash: commit.Hash, Force: true}); err != nil {
+	if err != nil {
 		return Checkout{}, fmt.Errorf("checking out %s: %w", commit.Hash, classify(err))
 	}
 	out := Checkout{Commit: describe(commit), Branch: at.branch, Tag: at.tag, Signer: signer}
@@ -158,10 +162,30 @@ func (a *access) cloneTree(
 	return out, os.RemoveAll(filepath.Join(dir, gogit.GitDirName))
 }
 
+// checkOutWithIndex leaves a work tree in which a RUN can use Git.
+func checkOutWithIndex(repo *gogit.Repository, commit *object.Commit) error {
+	worktree, err := repo.Worktree()
+	if err != nil {
+		return err
+	}
+	return worktree.Checkout(&gogit.CheckoutOptions{Hash: commit.Hash, Force: true})
+}
+
+const (
+	// cacheSize is how much of a repository is held in memory: what others are stored as a difference from. The default of
+	// go-git is 96 MiB.
+	cacheSize = 16 * cache.MiByte
+
+	// largeObject is from which size on a file is read piece by piece.
+	largeObject = 1 << 20
+)
+
 // newRepository makes an empty repository whose writes cannot leave dir, whatever links a tree plants.
 func newRepository(dir string) (*gogit.Repository, error) {
 	gitDir := osfs.New(filepath.Join(dir, gogit.GitDirName), osfs.WithBoundOS())
-	storage := filesystem.NewStorage(gitDir, cache.NewObjectLRUDefault())
+	storage := filesystem.NewStorageWithOptions(gitDir, cache.NewObjectLRU(cacheSize), filesystem.Options{
+		KeepDescriptors: true, LargeObjectThreshold: largeObject,
+	})
 	return gogit.Init(storage, osfs.New(dir, osfs.WithBoundOS()))
 }
 

@@ -1,5 +1,7 @@
-// Package kaniko builds the image that a Dockerfile describes, with Kaniko as a library, so that the instructions of
-// the Dockerfile never see the credentials of the program that builds it.
+// Package kaniko builds the image that a Dockerfile describes, in Kaniko's way: in the root file system of the container
+// that it runs in, without a daemon and without rights that a container does not have. The instructions of the Dockerfile
+// never see the credentials of the program that builds it, and each does what it does in BuildKit, whose parser, shell
+// words and copying are used; Kaniko, as a library, fetches the base images and clears the root between stages.
 //
 // A build takes two processes. The parent calls Build.Run: it holds the credentials, fetches base images and later
 // pushes. The child is the same program executed once more: it runs Kaniko with a clean environment, with fewer
@@ -57,6 +59,12 @@ type Build struct {
 	// Labels are set on the image's configuration, over those that the Dockerfile sets.
 	Labels map[string]string
 
+	// Annotations are set on the image's manifest, which is OCI's then.
+	Annotations map[string]string
+
+	// MediaTypes is OCI or Docker. The default, empty, is that of the base image, and OCI where there is none.
+	MediaTypes string
+
 	// Reproducible leaves the times out of the layers and the image, so that the same input gives the same digest.
 	Reproducible bool
 
@@ -71,22 +79,27 @@ type Build struct {
 	// image reference (with or without tag or digest).
 	Images []string
 
+	// BaseBytes is how large the layers of the largest of these images are, as they are pulled. The default, 0, is that nobody
+	// knows.
+	BaseBytes int64
+
+	// Cache keeps layers from one build to the next. The default is nil, for none.
+	Cache *Cache
+
 	// Puller fetches base images for the child. The default, nil, allows none (FROM scratch).
 	Puller Puller
-
-	// Environ is added to the child's environment, NAME=VALUE each: Kaniko's switches (FF_KANIKO_…). RUN does not see it in
-	// its own environment. No credential belongs here, and so no address of a proxy that holds one.
-	Environ []string
 
 	// Layout is the folder that the image is left in, as an OCI layout, for OpenLayout in another process. It must not be
 	// there yet, and lies below Dir or on a mount. The default is one of its own that goes when the Image is closed.
 	Layout string
 
-	// Fresh deletes first what an earlier build of this process has left of its image in the root file system.
-	Fresh bool
-
 	// ReadOnly are folders that no RUN must be able to change, since somebody trusts what they hold after the build.
 	ReadOnly []string
+
+	// Executor is the path of another Kaniko executor program that builds instead of the one which is built in. It lies
+	// directly in Dir. It is a RUN's equal, whose memory every RUN can read: so Secrets must be empty, and a RUN could pull what
+	// Images names. Annotations, MediaTypes and Cache must be empty too. A failure names no instruction. The default is none.
+	Executor string
 
 	// AllowPrivileged builds even where the credentials cannot be kept from a RUN: in a privileged container, or with
 	// the socket of a container engine mounted.
@@ -95,6 +108,12 @@ type Build struct {
 	// Log is called with every line of the build, from one goroutine at a time. The default is to drop them.
 	Log func(Line)
 }
+
+// The families of media types that an image can have.
+const (
+	OCI    = "oci"
+	Docker = "docker"
+)
 
 // Line is one line of a build's output.
 type Line struct {
@@ -122,6 +141,9 @@ type Image struct {
 
 	// ManifestDigest is the digest that the child announced; what Image serves has been checked against it.
 	ManifestDigest v1.Hash
+
+	// Cached are the entries for Build.Cache that this build has made, checked like the image. They go with it.
+	Cached []Cached
 
 	files *os.File // the layout's folder
 	work  string   // what is removed with it

@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 	}
 	tools = dir
 	for _, arguments := range [][]string{
-		{"-o", dir + "/", "dockline/e2e/probe", "dockline/e2e/builder"},
+		{"-o", dir + "/", "dockline/e2e/probe", "dockline/e2e/builder", "dockline/e2e/plain"},
 		{"-o", dir + "/control", "-ldflags=-X dockline/pkg/kaniko.control=yes", "dockline/e2e/builder"},
 	} {
 		build := exec.Command("go", append([]string{"build"}, arguments...)...)

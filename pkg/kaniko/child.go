@@ -7,8 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,9 +14,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/osscontainertools/kaniko/pkg/config"
-	"github.com/osscontainertools/kaniko/pkg/executor"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 )
@@ -50,123 +46,71 @@ func ChildMain() {
 	watch.answer(build(told, watch))
 }
 
-// build runs Kaniko and writes the image. It never panics: a Dockerfile that upsets Kaniko is a build that failed.
+// build builds and writes the image. It never panics: a Dockerfile that upsets it is a build that failed.
 func build(told order, watch *watcher) (answer outcome) {
 	defer func() {
 		if crash := recover(); crash != nil {
-			answer = outcome{Problem: fmt.Sprintf("Kaniko ended: %v", crash)}
+			answer = outcome{Problem: fmt.Sprintf("the build ended: %v", crash)}
 		}
 	}()
 	watch.listen()
-	digest, err := watch.run(told)
-	if err != nil {
-		return outcome{Problem: watch.problem(reason(err), told.ContextDir), Status: status(err)}
+	how := watch.run
+	if told.Executor != "" {
+		how = execute
 	}
-	return outcome{Digest: digest}
+	answer, err := how(told)
+	if err != nil {
+		return outcome{Problem: err.Error(), Status: status(err)}
+	}
+	return answer
 }
 
-// run has Kaniko build the image, writes it, and returns the digest of its manifest.
-func (w *watcher) run(told order) (digest string, err error) {
+// run builds the image, and writes it and what is for the cache.
+func (w *watcher) run(told order) (done outcome, err error) {
 	if err := ready("/", config.KanikoDir, true); err != nil {
-		return "", err
+		return outcome{}, err
 	}
 	options, err := options(told)
 	if err != nil {
-		return "", err
+		return outcome{}, err
 	}
 	if err := os.Chdir(config.RootDir); err != nil {
-		return "", err
+		return outcome{}, err
 	}
-	logrus.SetLevel(logrus.ErrorLevel) // Kaniko is about to say the same again
-	w.at, err = newPosition(options)
-	logrus.SetLevel(logrus.InfoLevel)
+	w.at = &position{}
+	e := &execution{told: told, options: options, at: w.at, work: told.Work}
+	image, err := e.execute()
 	if err != nil {
-		return "", err
-	}
-	if told.Fresh {
-		if err := forget(); err != nil {
-			return "", err
-		}
-	}
-	image, err := executor.DoBuild(options)
-	if err != nil {
-		return "", err
+		return outcome{}, err
 	}
 	w.at.leave()
-	if image, err = withPlatform(image, options.CustomPlatform); err != nil {
-		return "", err
-	}
-	if !told.Created.IsZero() {
-		if image, err = mutate.CreatedAt(image, v1.Time{Time: told.Created}); err != nil {
-			return "", err
-		}
-	}
-	return writeLayout(told.Layout, image)
-}
-
-// forget removes what Kaniko has kept of an earlier build: it unpacks an image that COPY --from names over what it has
-// unpacked under that name before, be it another platform's.
-func forget() error {
-	for _, dir := range []string{config.KanikoIntermediateStagesDir, config.KanikoInterStageDepsDir, config.KanikoLayersDir} {
-		if err := os.RemoveAll(filepath.Clean(dir)); err != nil {
-			return fmt.Errorf("removing what an earlier build left: %w", err)
-		}
-	}
-	return nil
-}
-
-func writeLayout(dir string, image v1.Image) (digest string, err error) {
-	written, err := layout.Write(dir, empty.Index)
+	written, err := layout.Write(told.Layout, empty.Index)
 	if err != nil {
-		return "", err
+		return outcome{}, err
 	}
-	if err := written.AppendImage(image); err != nil {
+	if done.Digest, err = appendImage(written, image); err != nil {
+		return outcome{}, err
+	}
+	for _, entry := range e.entries {
+		image, err := entry.image(e.built[e.recipe.target].config)
+		if err != nil {
+			return outcome{}, err
+		}
+		digest, err := appendImage(written, image)
+		if err != nil {
+			return outcome{}, err
+		}
+		done.Cache = append(done.Cache, cachedDigest{entry.key, digest})
+	}
+	return done, nil
+}
+
+func appendImage(to layout.Path, image v1.Image) (digest string, err error) {
+	if err := to.AppendImage(image); err != nil {
 		return "", err
 	}
 	hash, err := image.Digest()
 	return hash.String(), err
-}
-
-// reason leaves out what Kaniko wraps every failure of an instruction in.
-func reason(err error) string {
-	text := err.Error()
-	for _, wrapping := range []string{"error building stage: ", "failed to execute command: ", "starting command: "} {
-		text = strings.TrimPrefix(text, wrapping)
-	}
-	return text
-}
-
-// lookingAhead begins what Kaniko says of an instruction's files before it logs the instruction.
-const lookingAhead = "failed to get files used from context: "
-
-// missingFile ends it where there is no such file.
-var missingFile = regexp.MustCompile(`\blstat (.+): no such file or directory$`)
-
-// problem says what failed, and corrects which instruction it was.
-func (w *watcher) problem(text, contextDir string) string {
-	text, ahead := strings.CutPrefix(text, lookingAhead)
-	if !ahead {
-		return text
-	}
-	missing := missingFile.FindStringSubmatch(text)
-	if missing == nil {
-		w.at.comesTo("")
-		return text
-	}
-	w.at.comesTo(filepath.Base(missing[1]))
-	return sourceless(missing[1], contextDir)
-}
-
-// sourceless says where a file is missing, without the folders of this build.
-func sourceless(path, contextDir string) string {
-	if inside, err := filepath.Rel(contextDir, path); err == nil && filepath.IsLocal(inside) {
-		return fmt.Sprintf("the build context has no file %q", inside)
-	}
-	if inside, err := filepath.Rel(config.KanikoInterStageDepsDir, path); err == nil && filepath.IsLocal(inside) {
-		_, inside, _ = strings.Cut(inside, "/") // the number of the stage
-		return fmt.Sprintf("the stage or image that it copies from has no file %q", "/"+inside)
-	}
-	return fmt.Sprintf("there is no file %q", path)
 }
 
 // status is the exit status of a RUN, as a shell tells it; 0 when it was not a RUN that failed.
@@ -208,7 +152,6 @@ func (w *watcher) Fire(entry *logrus.Entry) error {
 
 // Format makes a line of a message (logrus.Formatter).
 func (w *watcher) Format(entry *logrus.Entry) ([]byte, error) {
-	w.at.hear(entry.Message)
 	return []byte(entry.Level.String() + " " + strings.Join(strings.Fields(entry.Message), " ") + "\n"), nil
 }
 

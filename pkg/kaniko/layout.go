@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
@@ -60,8 +61,13 @@ func readLayout(blobs *os.File, digest v1.Hash) (v1.Image, error) {
 	return partial.CompressedToImage(image)
 }
 
-// Share lets every user read the image's files; until then only root can, who built them.
+// Share lets every user read the image's files, and those for the cache; until then only root can, who built them.
 func (i *Image) Share() error {
+	for _, cached := range i.Cached {
+		if err := cached.Image.Share(); err != nil {
+			return err
+		}
+	}
 	manifest, err := i.Manifest()
 	if err != nil {
 		return err
@@ -84,7 +90,35 @@ func (i *Image) Share() error {
 }
 
 // Close releases the files of the image.
-func (i *Image) Close() error { return errors.Join(i.files.Close(), os.RemoveAll(i.work)) }
+func (i *Image) Close() error {
+	var problems []error
+	for _, cached := range i.Cached {
+		problems = append(problems, cached.Image.Close())
+	}
+	if i.work != "" {
+		problems = append(problems, os.RemoveAll(i.work))
+	}
+	return errors.Join(append(problems, i.files.Close())...)
+}
+
+// cacheKey is what a key looks like.
+var cacheKey = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// openCached opens what a build has left for the cache.
+func (i *Image) openCached(dir string, entries []cachedDigest) error {
+	for _, entry := range entries {
+		digest, err := v1.NewHash(entry.Digest)
+		if err != nil || !cacheKey.MatchString(entry.Key) {
+			return fault.New(fault.Unexpected, "reading what the build has left for the cache: %q is under the key %q", entry.Digest, entry.Key)
+		}
+		image, err := OpenLayout(dir, digest)
+		if err != nil {
+			return err
+		}
+		i.Cached = append(i.Cached, Cached{entry.Key, digest, image})
+	}
+	return nil
+}
 
 // builtImage is a checked image in a layout: go-containerregistry's partial.CompressedImageCore.
 type builtImage struct {

@@ -4,51 +4,29 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/containerd/platforms"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/osscontainertools/kaniko/pkg/config"
-	"github.com/osscontainertools/kaniko/pkg/util"
-	"golang.org/x/sys/unix"
 )
 
-// options sets what Kaniko's own command line would (cmd/executor/cmd/root.go in v1.27.5): its packages' zero values are
-// not usable.
+// options sets what Kaniko's own command line would, of what fetching images needs (cmd/executor/cmd/root.go in v1.27.5):
+// its packages' zero values are not usable.
 func options(told order) (*config.KanikoOptions, error) {
-	options := &config.KanikoOptions{
-		DockerfilePath: told.DockerfilePath, SrcContext: told.ContextDir, BuildArgs: told.BuildArgs, Labels: told.Labels,
-		SnapshotMode: "full", CustomPlatform: told.Platform, Compression: config.GZip, CompressionLevel: -1,
-		CompressedCaching: true, CacheRunLayers: true, IgnoreVarRun: true, NoPush: true, NoPushCache: true,
-		Reproducible: told.Reproducible, SkipPushPermissionCheck: true, Secrets: config.SecretOptions{},
-		// The first stage too begins with nothing but its base image: a link of the context could else lead to a file of
-		// this container, and Kaniko would take that into the image.
-		PreCleanup: true,
-	}
+	options := &config.KanikoOptions{CustomPlatform: told.Platform}
 	if options.CustomPlatform == "" {
 		options.CustomPlatform = platforms.Format(platforms.Normalize(platforms.DefaultSpec()))
 	}
 	if _, err := v1.ParsePlatform(options.CustomPlatform); err != nil {
 		return nil, fmt.Errorf("reading the platform %q: %w", options.CustomPlatform, err)
 	}
-	if told.Target != "" {
-		options.Target = []string{told.Target}
-	}
-	for id, value := range told.Secrets {
-		path, err := keepSecret(value)
-		if err != nil {
-			return nil, fmt.Errorf("keeping the secret %q: %w", id, err)
-		}
-		options.Secrets[id] = config.SecretOption{Type: "file", Src: path}
-	}
 	if err := throughParent(told.Proxy, told.Hosts); err != nil {
 		return nil, err
 	}
 	options.InsecurePull = true              // to the parent it is http, on loopback; the parent speaks https
 	options.CredentialHelpers = []string{""} // none
-	util.AddToDefaultIgnoreList(util.IgnoreListEntry{Path: "/var/run"})
 	return options, nil
 }
 
@@ -68,22 +46,4 @@ func throughParent(proxy string, hosts []string) error {
 	}
 	http.DefaultTransport = transport // Kaniko clones it for every registry
 	return nil
-}
-
-// keepSecret puts a build secret into a file without a name, and returns the path under which this process, and no RUN,
-// opens it as often as it likes.
-func keepSecret(value []byte) (path string, err error) {
-	fd, err := unix.MemfdCreate("", unix.MFD_CLOEXEC)
-	if err != nil {
-		return "", err
-	}
-	// The file stays open: an os.File that is forgotten would close it.
-	for written := 0; written < len(value); {
-		n, err := unix.Write(fd, value[written:])
-		if err != nil {
-			return "", err
-		}
-		written += n
-	}
-	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd), nil
 }

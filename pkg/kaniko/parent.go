@@ -38,7 +38,7 @@ func (b Build) runChild(ctx context.Context, told order) (answer outcome, err er
 	}
 	command := exec.CommandContext(running, "/proc/self/exe")
 	command.Args = []string{childName}
-	command.Env = append(slices.Clone(b.Environ), childEnvironment...)
+	command.Env = slices.Clone(childEnvironment)
 	if control != "" {
 		command.Env = append(command.Env, controlVariable+"="+os.Getenv(controlVariable))
 	}

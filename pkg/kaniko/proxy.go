@@ -33,8 +33,10 @@ type proxy struct {
 	puller   Puller
 	password string
 	allowed  map[string]name.Repository // by HOST/PATH
+	optional string                     // the one of them that may lack what is asked for: the cache
 	listener net.Listener
 	server   *http.Server
+	doors    []*http.Server
 
 	mu    sync.Mutex
 	blobs map[string]int64 // by HOST/PATH@DIGEST: the sizes of those that served manifests refer to
@@ -53,20 +55,28 @@ func (b Build) startProxy() (*proxy, error) {
 		}
 		p.allowed[reference.Context().Name()] = reference.Context()
 	}
+	if b.Cache != nil {
+		p.optional = b.Cache.Repository.Name()
+		p.allowed[p.optional] = b.Cache.Repository
+	}
 	var err error
 	p.listener, err = net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fault.New(fault.Unexpected, "listening on loopback for the build's pulls: %w", err)
 	}
-	p.server = &http.Server{
-		Handler: p, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0), // what it says is not masked
-	}
+	p.server = p.newServer(p)
 	go func() {
 		var crash error // the child's pulls fail then
 		defer fault.Catch(&crash)
 		_ = p.server.Serve(p.listener) // ends with close
 	}()
 	return p, nil
+}
+
+func (p *proxy) newServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0), // what it says is not masked
+	}
 }
 
 // url is where the child finds the proxy, password included.
@@ -85,7 +95,11 @@ func (p *proxy) hosts() []string {
 	return slices.Sorted(maps.Keys(hosts))
 }
 
-func (p *proxy) close() { _ = p.server.Close() }
+func (p *proxy) close() {
+	for _, server := range append(p.doors, p.server) {
+		_ = server.Close()
+	}
+}
 
 // failed returns why the first pull failed.
 func (p *proxy) failed() error {
@@ -100,10 +114,18 @@ var contentPath = regexp.MustCompile(`^/v2/(.+)/(manifests|blobs)/([^/]+)$`)
 // ServeHTTP answers one request of the child. What was answered in part ends in a broken connection: half of a blob must
 // not look whole.
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch {
-	case !p.knows(r):
+	// net/http reads Basic credentials from one header only.
+	if !p.isPassword(&http.Request{Header: http.Header{"Authorization": r.Header["Proxy-Authorization"]}}) {
 		w.Header().Set("Proxy-Authenticate", `Basic realm="build"`)
 		refuse(w, http.StatusProxyAuthRequired, "only the build itself is served")
+		return
+	}
+	p.answer(w, r)
+}
+
+// answer answers who may ask.
+func (p *proxy) answer(w http.ResponseWriter, r *http.Request) {
+	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		refuse(w, http.StatusMethodNotAllowed, "only pulls are served")
 	case r.URL.Path == "/v2/":
@@ -115,10 +137,8 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (p *proxy) knows(r *http.Request) bool {
-	// net/http reads Basic credentials from one header only.
-	asked := http.Request{Header: http.Header{"Authorization": r.Header["Proxy-Authorization"]}}
-	_, password, _ := asked.BasicAuth()
+func (p *proxy) isPassword(r *http.Request) bool {
+	_, password, _ := r.BasicAuth()
 	return subtle.ConstantTimeCompare([]byte(password), []byte(p.password)) == 1
 }
 
@@ -141,7 +161,9 @@ func (p *proxy) serve(w http.ResponseWriter, r *http.Request) bool {
 		return err == nil
 	}
 	err = fmt.Errorf("pulling %q: %w", join(from, match[3]), err)
-	p.fail(r.Context(), err)
+	if from.Name() != p.optional {
+		p.fail(r.Context(), err)
+	}
 	// Nothing that the child would try again: the puller has done that.
 	status := http.StatusForbidden
 	if fault.KindOf(err) == fault.NotFound {

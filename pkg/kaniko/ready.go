@@ -15,8 +15,9 @@ import (
 // Ready says whether a build may take place here: only in our image or sandbox, whatever is allowed, because Kaniko
 // deletes the root file system it is in. A stray /.dockerenv, by which Kaniko itself would judge, means nothing.
 //
-// Unless allowPrivileged, it is fault.Denied too where a RUN could take over the machine, and every credential with it:
-// in a privileged container, and where the socket of a container engine is mounted.
+// It is fault.Denied where the container is not root's, or lacks a capability without which nothing can be unpacked, and,
+// unless allowPrivileged, where a RUN could take over the machine, and every credential with it: in a privileged container,
+// and where the socket of a container engine is mounted.
 func Ready(allowPrivileged bool) error { return ready("/", os.Getenv("KANIKO_DIR"), allowPrivileged) }
 
 func ready(root, kanikoDir string, allowPrivileged bool) error {
@@ -33,7 +34,14 @@ func ready(root, kanikoDir string, allowPrivileged bool) error {
 	}
 	if os.Geteuid() != 0 {
 		return fault.WithHint(fault.New(fault.Denied, "building needs user 0, and this is user %d", os.Geteuid()),
-			"run the step as root; on OpenShift with a SecurityContextConstraints that allows it, such as anyuid")
+			"run the step as root (securityContext.runAsUser: 0); on OpenShift with a SecurityContextConstraints that allows it, such as anyuid")
+	}
+	have, err := capabilities()
+	if err != nil {
+		return err
+	}
+	if err := checkCapabilities(have); err != nil {
+		return err
 	}
 	if allowPrivileged {
 		return nil
@@ -48,6 +56,21 @@ func ready(root, kanikoDir string, allowPrivileged bool) error {
 			"run the step unprivileged, or accept that with ALLOW_PRIVILEGED=true")
 	}
 	return nil
+}
+
+// MountPoints are the paths at which something is mounted here, the root aside: no part of an image that is built here.
+func MountPoints() ([]string, error) {
+	around, err := look("/")
+	if err != nil {
+		return nil, fmt.Errorf("looking at what is mounted: %w", err)
+	}
+	var points []string
+	for _, mount := range around.mounts {
+		if mount.point != "/" {
+			points = append(points, mount.point)
+		}
+	}
+	return points, nil
 }
 
 // surroundings is what decides whether a RUN can be held.

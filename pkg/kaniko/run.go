@@ -28,23 +28,35 @@ type order struct {
 	Target         string
 	Platform       string
 	Labels         []string
+	Annotations    map[string]string
+	MediaTypes     string
 	Secrets        map[string][]byte
 	Created        time.Time
 	Reproducible   bool
-	Fresh          bool
 	Proxy          string   // the parent's address, with the password
 	Hosts          []string // the registries that are asked through it
-	Layout         string   // folder for the image
+	// CacheRepository is the cache's, empty for none.
+	CacheRepository string
+	CacheTTL        time.Duration
+	Layout          string // folder for the image
+	Work            string // folder for what the build needs meanwhile
+
+	Executor string            // another program, "" for none
+	Doors    map[string]string // where it finds each registry: HOST:PORT by host
 }
 
 // outcome is what the child answers, through a pipe that it alone holds.
 type outcome struct {
 	Digest  string
-	Problem string // what failed, in Kaniko's words
+	Cache   []cachedDigest
+	Problem string // what failed
 	Line    int    // of the instruction that was under way, 0 for none
-	Command string // that instruction, as Kaniko prints it
+	Command string // that instruction, as the parser prints it
 	Status  int    // of a RUN that failed
 }
+
+// cachedDigest is an entry for the cache, in the layout.
+type cachedDigest struct{ Key, Digest string }
 
 // Run builds the image, and returns when no process of the build is left. The errors: fault.Denied when the
 // credentials could not be kept from a RUN; fault.Refused when a folder of ReadOnly could be changed, or a folder of the
@@ -56,6 +68,9 @@ func (b Build) Run(ctx context.Context) (*Image, error) {
 		return nil, err
 	}
 	if err := b.checkFolders(); err != nil {
+		return nil, err
+	}
+	if err := b.checkRoom(); err != nil {
 		return nil, err
 	}
 	proxy, err := b.startProxy()
@@ -73,7 +88,10 @@ func (b Build) Run(ctx context.Context) (*Image, error) {
 			_ = os.RemoveAll(work)
 		}
 	}()
-	told := b.order(work, proxy)
+	told, err := b.order(work, proxy)
+	if err != nil {
+		return nil, err
+	}
 	text, err := os.ReadFile(told.DockerfilePath) // before a RUN could change it
 	if err != nil {
 		return nil, fault.New(fault.BuildFailed, "reading the Dockerfile: %w", err)
@@ -116,9 +134,30 @@ func (b Build) Run(ctx context.Context) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	keep = true
 	image.work = work
+	if err := image.openCached(told.Layout, answer.Cache); err != nil {
+		return nil, errors.Join(err, image.Close())
+	}
+	keep = true
 	return image, nil
+}
+
+// checkRoom warns of what the build may lack, and refuses what cannot fit.
+func (b Build) checkRoom() error {
+	have, err := capabilities()
+	if err != nil {
+		return err
+	}
+	space, err := b.checkSpace()
+	if err != nil {
+		return err
+	}
+	for _, warning := range []string{capabilityWarning(have), space} {
+		if warning != "" {
+			b.say("warning", warning)
+		}
+	}
+	return nil
 }
 
 // checkFolders refuses a build context or a layout that Kaniko would delete with the root file system, or take for a
@@ -144,6 +183,9 @@ func (b Build) checkFolders() error {
 			return err
 		}
 	}
+	if err := b.checkExecutor(); err != nil {
+		return err
+	}
 	for _, dir := range b.ReadOnly {
 		if err := unchangeable(dir, around.mounts); err != nil {
 			return err
@@ -161,16 +203,24 @@ func staysInPlace(what, dir string, mounts []mount) error {
 		"mount it, or put it below "+Dir)
 }
 
-func (b Build) order(work string, proxy *proxy) order {
+func (b Build) order(work string, proxy *proxy) (order, error) {
 	told := order{
 		ContextDir: b.ContextDir, DockerfilePath: b.dockerfile(), BuildArgs: b.BuildArgs, Target: b.Target,
-		Platform: b.Platform, Secrets: b.Secrets, Created: b.Created, Reproducible: b.Reproducible, Fresh: b.Fresh,
-		Proxy: proxy.url(), Hosts: proxy.hosts(), Layout: cmp.Or(b.Layout, filepath.Join(work, "image")),
+		Platform: b.Platform, Annotations: b.Annotations, MediaTypes: b.MediaTypes, Secrets: b.Secrets, Created: b.Created,
+		Reproducible: b.Reproducible, Proxy: proxy.url(), Hosts: proxy.hosts(),
+		Layout: cmp.Or(b.Layout, filepath.Join(work, "image")), Work: work, Executor: b.Executor,
+	}
+	if b.Cache != nil {
+		told.CacheRepository, told.CacheTTL = b.Cache.Repository.Name(), b.Cache.TTL
 	}
 	for _, key := range slices.Sorted(maps.Keys(b.Labels)) {
 		told.Labels = append(told.Labels, key+"="+b.Labels[key])
 	}
-	return told
+	var err error
+	if b.Executor != "" {
+		told.Doors, err = proxy.openDoors()
+	}
+	return told, err
 }
 
 func (b Build) dockerfile() string {

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"strings"
 	"testing"
 
 	"dockline/e2e/faultyregistry"
@@ -28,5 +29,24 @@ func TestCheckPush(t *testing.T) {
 		if (err != nil) != (row.kind != 0) || err != nil && (fault.KindOf(err) != row.kind || fault.SideOf(err) != "target registry") {
 			t.Errorf("%s: error %v of kind %v", row.description, err, fault.KindOf(err))
 		}
+	}
+}
+
+// TestCheckPushLeavesNothing: the session that was opened is ended, by its own address, and nothing else is asked for.
+func TestCheckPushLeavesNothing(t *testing.T) {
+	t.Parallel()
+	server := faultyregistry.Start(t)
+	if err := plain(t, server).Repository("a/b").CheckPush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var writes []string
+	for _, request := range server.Requests() {
+		if !strings.HasPrefix(request, "GET ") && !strings.HasPrefix(request, "HEAD ") {
+			writes = append(writes, request)
+		}
+	}
+	const at = "/v2/a/b/blobs/uploads/"
+	if len(writes) != 2 || writes[0] != "POST "+at || !strings.HasPrefix(writes[1], "DELETE "+at) || writes[1] == "DELETE "+at {
+		t.Errorf("it asked for %q", writes)
 	}
 }

@@ -130,6 +130,9 @@ type Repository struct {
 	client   *client
 }
 
+// Beside returns another repository of the same registry, by its image name.
+func (r *Repository) Beside(name string) *Repository { return r.registry.Repository(name) }
+
 // String returns HOST/PATH.
 func (r *Repository) String() string { return join(r.registry.host, r.path) }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"dockline/pkg/kaniko"
 	"dockline/pkg/step"
 )
 
@@ -14,6 +15,7 @@ type built struct {
 	platforms         []platformImage // of an index; else the one
 	close             func()
 	started, finished time.Time
+	cached            []kaniko.Cached // for CACHE_REPO; they go with close
 }
 
 // build builds what is ready. The image is left in folders whose paths begin with layout, or where it goes with close
@@ -35,9 +37,13 @@ func (r *runner) build(
 			images.close()
 		}
 	}()
+	if r.KanikoExecutor != "" {
+		rt.Log.Warn().Str("executor", r.KanikoExecutor).
+			Msg("another executor builds: the pre-flight does not know what it builds otherwise than the Dockerfile says")
+	}
 	made.started = time.Now()
 	for i, request := range ready.requests {
-		request.Fresh = i > 0
+		request.BaseBytes = request.Pull.baseBytes(ctx, request.Images, request.Platform)
 		if layout != "" {
 			request.Layout, request.ReadOnly = layoutOf(layout, ready, i), []string{r.CheckoutDir}
 		}
@@ -53,11 +59,14 @@ func (r *runner) build(
 		}
 		images = append(images, closeImage)
 		made.platforms = append(made.platforms, platformImage{orOwnPlatform(request.Platform), image})
+		if told, ok := image.(*kaniko.Image); ok {
+			made.cached = append(made.cached, told.Cached...)
+		}
 	}
 	made.finished = time.Now()
 	made.image, made.close = made.platforms[0].Image, images.close
 	if ready.index {
-		if made.image, err = indexOf(made.platforms, annotations(ready.requests[0].Labels)); err != nil {
+		if made.image, err = indexOf(made.platforms, ready.annotations()); err != nil {
 			return built{}, err
 		}
 	}

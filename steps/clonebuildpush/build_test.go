@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,11 +14,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"dockline/e2e/baseimage"
 	"dockline/e2e/gitserver"
@@ -150,8 +153,93 @@ func TestRealBuildOfTheSampleService(t *testing.T) {
 	}
 }
 
-// TestRealBuildsSayWhatBuildKitWouldSay has what Kaniko by itself would build differently, and the pre-flight's
-// rewriting or a switch sets right.
+// TestRealManifests has annotations, and media types of either kind, whatever those of the base image are.
+func TestRealManifests(t *testing.T) {
+	t.Parallel()
+	s, _ := newRealStage(t, map[string]string{"page": "hello", "Dockerfile": "ARG BASE\nFROM $BASE\nCOPY page /srv/\n"})
+	for _, row := range []struct {
+		version     string
+		base        string
+		changes     map[string]string
+		mediaType   types.MediaType
+		layers      types.MediaType
+		annotations map[string]string
+	}{
+		{"1.0", "web:1", nil, types.OCIManifestSchema1, types.OCILayer, nil},
+		{"1.1", "web:1", map[string]string{"MEDIA_TYPES": "docker"}, types.DockerManifestSchema2, types.DockerLayer, nil},
+		{"1.2", "hello:1.1", nil, types.DockerManifestSchema2, types.DockerLayer, nil},
+		{
+			"1.3", "hello:1.1", map[string]string{"ANNOTATIONS": "a=b, c and d,e=f"},
+			types.OCIManifestSchema1, types.OCILayer, map[string]string{"a": "b, c and d", "e": "f"},
+		},
+	} {
+		changes := map[string]string{
+			"CONTEXT_DIR": "", "IMAGE": "deepsky/hello:" + row.version, "BUILD_ARGS": "BASE=" + s.registry + "/deepsky/" + row.base,
+		}
+		maps.Copy(changes, row.changes)
+		if status, output := s.runInSandbox(nil, t.TempDir(), changes); status != 0 {
+			t.Fatalf("exit status %d:\n%s", status, output)
+		}
+		image, _ := s.pushed(row.version)
+		manifest, err := image.Manifest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if manifest.MediaType != row.mediaType {
+			t.Errorf("%s is of %s", row.version, manifest.MediaType)
+		}
+		for _, layer := range manifest.Layers {
+			if layer.MediaType != row.layers {
+				t.Errorf("%s has a layer of %s", row.version, layer.MediaType)
+			}
+		}
+		if diff := cmp.Diff(row.annotations, manifest.Annotations); diff != "" {
+			t.Errorf("%s: annotations (-want +got)\n%s", row.version, diff)
+		}
+	}
+}
+
+// TestRealCache builds three times with a cache. The second build executes no RUN that the first has executed, and makes
+// the same files; one whose instructions before a RUN differ executes it.
+func TestRealCache(t *testing.T) {
+	t.Parallel()
+	s, _ := newRealStage(t, map[string]string{
+		"page": "hello", "Dockerfile": "ARG BASE\nFROM $BASE AS one\nARG WORD=none\nCOPY page /srv/\nRUN [\"/bin/stamp\", \"/srv/one\", \"1\"]\n" +
+			"FROM $BASE\nCOPY --from=one /srv/one /srv/\nRUN [\"/bin/stamp\", \"/srv/two\", \"2\"]\nRUN [\"/bin/stamp\", \"/srv/three\", \"3\"]\n",
+	})
+	for _, row := range []struct {
+		version string
+		changes map[string]string
+		hits    int
+		kept    string
+	}{
+		{"1.0", nil, 0, "layers=3"},
+		{"1.1", nil, 3, ""},
+		{"1.2", map[string]string{"BUILD_ARGS": "BASE=" + s.registry + "/deepsky/web:1,WORD=other"}, 0, "layers=3"},
+		{"1.3", map[string]string{"CACHE_TTL": "1ns"}, 0, "layers=3"},
+	} {
+		changes := map[string]string{
+			"CONTEXT_DIR": "", "IMAGE": "deepsky/hello:" + row.version, "BUILD_ARGS": "BASE=" + s.registry + "/deepsky/web:1",
+			"CACHE_REPO": "deepsky/cache", "LOG_LEVEL": "debug",
+		}
+		maps.Copy(changes, row.changes)
+		status, output := s.runInSandbox(nil, t.TempDir(), changes)
+		if status != 0 {
+			t.Fatalf("%s: exit status %d:\n%s", row.version, status, output)
+		}
+		if hits := strings.Count(output, "Using the cached layer of"); hits != row.hits || strings.Contains(output, "kept layers") != (row.kept != "") || !strings.Contains(output, row.kept) {
+			t.Errorf("%s: %d hits, want %d, and %q:\n%s", row.version, hits, row.hits, row.kept, output)
+		}
+		_, content := s.pushed(row.version)
+		for path, want := range map[string]string{"srv/one": "1\n", "srv/two": "2\n", "srv/three": "3\n"} {
+			if content[path] != want {
+				t.Errorf("%s: %s is %q", row.version, path, content[path])
+			}
+		}
+	}
+}
+
+// TestRealBuildsSayWhatBuildKitWouldSay has what Kaniko's own executor would build differently.
 func TestRealBuildsSayWhatBuildKitWouldSay(t *testing.T) {
 	t.Parallel()
 	s, _ := newRealStage(t, map[string]string{"page": "hello", "Dockerfile": strings.Join([]string{

@@ -2,11 +2,14 @@ package clonebuildpush
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"dockline/pkg/git"
 	"dockline/pkg/image"
+	"dockline/pkg/kaniko"
 	"dockline/pkg/step"
 	"dockline/steps/recording"
 )
@@ -98,13 +101,27 @@ type Config struct {
 	// Labels for the image, NAME=VALUE, separated by commas, or one a line where a value holds a comma. The labels
 	// org.opencontainers.image.revision, source, version, created and title are set without being asked for.
 	Labels string `env:"LABELS"`
+	// Annotations for the image's manifest, NAME=VALUE, separated by commas, or one a line where a value holds a comma.
+	Annotations string `env:"ANNOTATIONS"`
+	// Media types of the image: oci or docker. Unset means those of the base image. Annotations are OCI's alone.
+	MediaTypes string `env:"MEDIA_TYPES"`
 	// Build the same image from the same commit: no file times, and the commit's time as the image's.
 	Reproducible bool `env:"REPRODUCIBLE"`
+	// Image name, CODE/NAME, in REGISTRY, under which the layers that RUNs make are kept for later builds. Unset means to keep
+	// none. PHASE=build needs an account that may read it, and PHASE=push one that may write it.
+	CacheRepo string `env:"CACHE_REPO"`
+	// Age from which a layer in CACHE_REPO does not count.
+	CacheTTL time.Duration `env:"CACHE_TTL, default=336h"`
 	// Build secrets: BUILD_SECRET_NPM is what RUN --mount=type=secret,id=NPM reads.
 	BuildSecrets map[string]step.Secret `env:"BUILD_SECRET_*"`
 	// Have the directory .git in the build context. Credentials are removed from it. It is for PHASE=clone and
 	// PHASE=build alike.
 	KeepGitDir bool `env:"KEEP_GIT_DIR"`
+
+	// Path of another Kaniko executor program that builds instead of the one that is built in, such as /kaniko/executor: it
+	// must be directly in that folder. Every RUN can read its memory, so BUILD_SECRET_… is refused beside it, and so are
+	// ANNOTATIONS, MEDIA_TYPES, CACHE_REPO and PLATFORMS; and what fails names no instruction.
+	KanikoExecutor string `env:"KANIKO_EXECUTOR"`
 
 	// Attach a statement to the image of how it was built (SLSA provenance), signed when RECORD_KEY is set.
 	Provenance bool `env:"PROVENANCE"`
@@ -179,6 +196,11 @@ func (c *Config) Validate() error {
 			problem("%s: %q leaves the repository", variable, path)
 		}
 	}
+	if c.KanikoExecutor != "" {
+		for _, text := range c.checkExecutor() {
+			problem("%s", text)
+		}
+	}
 	_, err := pairs(c.BuildArgs)
 	check("BUILD_ARGS", err)
 	labels, err := pairs(c.Labels)
@@ -191,20 +213,70 @@ func (c *Config) Validate() error {
 			problem("LABELS: %s is what REUSE goes by, and cannot be set", label)
 		}
 	}
+	if c.CacheRepo != "" {
+		cache, err := image.ParseName(c.CacheRepo)
+		check("CACHE_REPO", err)
+		if err == nil && cache.Version != "" {
+			problem("CACHE_REPO: %q has a version: it is for many", c.CacheRepo)
+		}
+	}
+	if c.CacheTTL < 0 {
+		problem("CACHE_TTL: %s is negative", c.CacheTTL)
+	}
+	annotations, err := pairs(c.Annotations)
+	check("ANNOTATIONS", err)
+	switch c.MediaTypes {
+	case "", kaniko.OCI:
+	case kaniko.Docker:
+		if len(annotations) > 0 {
+			problem("ANNOTATIONS is set, and MEDIA_TYPES is docker: only OCI's manifests have annotations")
+		}
+		if len(c.Platforms) > 0 {
+			problem("PLATFORMS is set, and MEDIA_TYPES is docker: the index of several images is OCI's")
+		}
+	default:
+		problem("MEDIA_TYPES: %q is neither oci nor docker", c.MediaTypes)
+	}
 	problems = append(problems, c.validatePlatforms()...)
 	problems = append(problems, c.validateReuse()...)
 	problems = append(problems, c.Records.Validate())
 	return errors.Join(problems...)
 }
 
-// pairs reads NAME=VALUE, separated by commas, or by line ends where there are any.
+// checkExecutor lists what is wrong with KANIKO_EXECUTOR, and what cannot be had with it.
+func (c *Config) checkExecutor() (problems []string) {
+	if !filepath.IsAbs(c.KanikoExecutor) {
+		problems = append(problems, fmt.Sprintf("KANIKO_EXECUTOR: %q is not an absolute path", c.KanikoExecutor))
+	}
+	for name := range c.BuildSecrets {
+		problems = append(problems, fmt.Sprintf(
+			"BUILD_SECRET_%s and KANIKO_EXECUTOR are both set: every RUN could read the secret in the other program's memory", name))
+	}
+	for _, other := range []struct{ name, value string }{
+		{"ANNOTATIONS", c.Annotations}, {"MEDIA_TYPES", c.MediaTypes}, {"CACHE_REPO", c.CacheRepo},
+		{"PLATFORMS", strings.Join(c.Platforms, ",")},
+	} {
+		if other.value != "" {
+			problems = append(problems, other.name+" and KANIKO_EXECUTOR are both set: only the executor that is built in has it")
+		}
+	}
+	return problems
+}
+
+// pairs reads NAME=VALUE, separated by commas, or by line ends where there are any. What follows a comma and has no "=" is
+// still of the value before.
 func pairs(text string) (map[string]string, error) {
 	separator := ","
-	if strings.Contains(strings.TrimSpace(text), "\n") {
+	if text = strings.TrimSpace(text); strings.Contains(text, "\n") {
 		separator = "\n"
 	}
 	out := map[string]string{}
+	last := ""
 	for _, pair := range strings.Split(text, separator) {
+		if last != "" && separator == "," && strings.TrimSpace(pair) != "" && !strings.Contains(pair, "=") {
+			out[last] += "," + pair
+			continue
+		}
 		if pair = strings.TrimSpace(pair); pair == "" {
 			continue
 		}
@@ -215,7 +287,7 @@ func pairs(text string) (map[string]string, error) {
 		if _, twice := out[name]; twice {
 			return nil, step.Problem("%q is set twice", name)
 		}
-		out[name] = value
+		out[name], last = value, name
 	}
 	return out, nil
 }

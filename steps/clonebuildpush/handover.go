@@ -44,16 +44,18 @@ type checkout struct {
 
 // handedImage is what PHASE=build tells PHASE=push.
 type handedImage struct {
-	Image    string            `json:"image"`              // with its version
-	Digest   string            `json:"digest"`             // of the image, built or found
-	Built    bool              `json:"built"`              // false when the registry had the image already
-	Reuse    string            `json:"reuse,omitempty"`    // the setting
-	Reused   string            `json:"reused,omitempty"`   // why it need not be built
-	Key      string            `json:"key,omitempty"`      // of all that it is built from
-	Children []handedChild     `json:"children,omitempty"` // of an index
-	Made     *making           `json:"made,omitempty"`
-	Labels   map[string]string `json:"labels,omitempty"`
-	Warnings []string          `json:"warnings,omitempty"`
+	Image       string            `json:"image"`                 // with its version
+	Digest      string            `json:"digest"`                // of the image, built or found
+	Built       bool              `json:"built"`                 // false when the registry had the image already
+	Reuse       string            `json:"reuse,omitempty"`       // the setting
+	Reused      string            `json:"reused,omitempty"`      // why it need not be built
+	Key         string            `json:"key,omitempty"`         // of all that it is built from
+	Children    []handedChild     `json:"children,omitempty"`    // of an index
+	Annotations map[string]string `json:"annotations,omitempty"` // of an index
+	Made        *making           `json:"made,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Cache       []handedLayer     `json:"cache,omitempty"` // the layers that are to be kept
+	Warnings    []string          `json:"warnings,omitempty"`
 }
 
 // handedChild is the image of one platform.
@@ -61,6 +63,13 @@ type handedChild struct {
 	Platform string `json:"platform"`
 	Digest   string `json:"digest"`
 	Layout   string `json:"layout"` // its folder in IMAGE_DIR
+}
+
+// handedLayer is a layer for CACHE_REPO.
+type handedLayer struct {
+	Key    string `json:"key"`
+	Digest string `json:"digest"` // of the image of that layer alone
+	Layout string `json:"layout"` // its folder in IMAGE_DIR
 }
 
 // writeCheckout hands on what was cloned.

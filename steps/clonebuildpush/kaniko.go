@@ -1,7 +1,6 @@
 package clonebuildpush
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -39,13 +38,8 @@ func (kanikoBuilder) Ready(allowPrivileged bool) error { return kaniko.Ready(all
 // Runs implements builder.
 func (kanikoBuilder) Runs(platform string) (bool, error) { return kaniko.Runs(platform) }
 
-// standard switches on what Kaniko v1.27.5 leaves off for the sake of its old users, and every other builder does:
-// files are copied as root's whatever the USER, an ARG goes before an ENV that stands above it, a base image's
-// annotations are not the image's own, and hard links stay links.
-var standard = []string{
-	"FF_KANIKO_COPY_AS_ROOT=1", "FF_KANIKO_COPY_CHMOD_ON_IMPLICIT_DIRS=1", "FF_KANIKO_BUILDKIT_ARG_ENV_PRECEDENCE=1",
-	"FF_KANIKO_NO_PROPAGATE_ANNOTATIONS=1", "FF_KANIKO_OCI_SCRATCH_BASE=1", "FF_KANIKO_PRESERVE_HARDLINKS=1",
-}
+// Mounts implements builder.
+func (kanikoBuilder) Mounts() ([]string, error) { return kaniko.MountPoints() }
 
 // Build implements builder.
 func (kanikoBuilder) Build(ctx context.Context, what request) (v1.Image, func(), error) {
@@ -55,8 +49,11 @@ func (kanikoBuilder) Build(ctx context.Context, what request) (v1.Image, func(),
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, what.Name)
-	ignore := append(append(bytes.Clone(what.Ignore), '\n'), strings.Join(what.Exclude, "\n")+"\n"...)
-	if err := errors.Join(os.WriteFile(path, what.Dockerfile, 0o600), os.WriteFile(path+".dockerignore", ignore, 0o600)); err != nil {
+	ignore := string(what.Ignore) + "\n" + strings.Join(what.Exclude, "\n") + "\n"
+	if what.Executor != "" {
+		ignore = ignored(ignore)
+	}
+	if err := errors.Join(os.WriteFile(path, what.Dockerfile, 0o600), os.WriteFile(path+".dockerignore", []byte(ignore), 0o600)); err != nil {
 		return nil, nil, fmt.Errorf("writing the Dockerfile for the build: %w", err)
 	}
 
@@ -67,10 +64,11 @@ func (kanikoBuilder) Build(ctx context.Context, what request) (v1.Image, func(),
 	slices.Sort(args)
 	image, err := kaniko.Build{
 		ContextDir: what.ContextDir, Dockerfile: path, BuildArgs: args, Target: what.Target, Platform: what.Platform,
-		Labels: what.Labels, Reproducible: what.Reproducible, Created: what.Created, Secrets: what.Secrets,
-		Images: what.Images, Environ: standard, Puller: what.Pull, AllowPrivileged: what.AllowPrivileged,
-		Layout: what.Layout, ReadOnly: what.ReadOnly, Fresh: what.Fresh,
-		Log: func(line kaniko.Line) { tell(what.Runtime, line) },
+		Labels: what.Labels, Annotations: what.Annotations, MediaTypes: what.MediaTypes, Reproducible: what.Reproducible,
+		Created: what.Created, Secrets: what.Secrets, Images: what.Images, BaseBytes: what.BaseBytes, Puller: what.Pull,
+		Cache: what.Cache, AllowPrivileged: what.AllowPrivileged, Layout: what.Layout, ReadOnly: what.ReadOnly,
+		Executor: what.Executor,
+		Log:      func(line kaniko.Line) { tell(what.Runtime, line) },
 	}.Run(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -79,6 +77,20 @@ func (kanikoBuilder) Build(ctx context.Context, what request) (v1.Image, func(),
 		err = image.Share() // PHASE=push may be another user
 	}
 	return image, func() { _ = image.Close() }, err
+}
+
+// ignored has each pattern of a .dockerignore say what it says of a folder for all that is in it, too. Kaniko's own executor
+// (v1.27.5) takes "**/.git" to leave out .git itself, and none of its files.
+func ignored(patterns string) string {
+	var out strings.Builder
+	for line := range strings.Lines(patterns) {
+		line = strings.TrimSpace(line)
+		out.WriteString(line + "\n")
+		if line != "" && line != "!" && !strings.HasPrefix(line, "#") {
+			out.WriteString(strings.TrimSuffix(line, "/") + "/**\n")
+		}
+	}
+	return out.String()
 }
 
 // tell passes a line of the build on. Kaniko's own chatter is for who asks for it.

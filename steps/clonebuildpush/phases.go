@@ -162,11 +162,23 @@ func (r *runner) buildInto(
 				Platform: one.platform, Digest: child.String(), Layout: filepath.Base(layoutOf(layout, ready, i)),
 			})
 		}
+		told.Annotations = ready.annotations()
 	}
 	if told.Made, err = made(ready, built); err != nil {
 		return err
 	}
 	told.Digest, told.Built, told.Labels, told.Warnings = digest.String(), true, ready.requests[0].Labels, ready.warnings
+	for i, one := range built.platforms {
+		image, ok := one.Image.(*kaniko.Image)
+		if !ok {
+			continue
+		}
+		for _, entry := range image.Cached {
+			told.Cache = append(told.Cache, handedLayer{
+				Key: entry.Key, Digest: entry.Digest.String(), Layout: filepath.Base(layoutOf(layout, ready, i)),
+			})
+		}
+	}
 	return nil
 }
 
@@ -255,8 +267,20 @@ func (r *runner) runPush(ctx context.Context, rt *step.Runtime) (step.Outcome, e
 	if err := r.attach(ctx, rt, target, what, from, manifest, handed, result.Made); err != nil {
 		return step.Outcome{}, err
 	}
-	return r.publish(ctx, rt, target, what, from, manifest,
+	outcome, err := r.publish(ctx, rt, target, what, from, manifest,
 		report{Built: true, Labels: result.Labels, Warnings: result.Warnings})
+	if err != nil || r.CacheRepo == "" {
+		return outcome, err
+	}
+	entries, err := openCached(folder, result.Cache)
+	if err != nil {
+		return step.Outcome{}, err
+	}
+	r.pushCached(ctx, rt, target, entries)
+	for _, entry := range entries {
+		_ = entry.Image.Close()
+	}
+	return outcome, nil
 }
 
 // openHanded opens the image that PHASE=build has left: an index, or the image of that platform.
@@ -292,7 +316,7 @@ func openHanded(folder *os.Root, result handedImage, platform string) (opened bu
 	if len(result.Children) == 0 {
 		return opened, nil
 	}
-	index, err := indexOf(opened.platforms, annotations(result.Labels))
+	index, err := indexOf(opened.platforms, result.Annotations)
 	if err != nil {
 		return built{}, err
 	}

@@ -151,6 +151,7 @@ func TestRealPhasesMakeTheSameImage(t *testing.T) {
 	if status, output := p.runInSandbox(nil, t.TempDir(), map[string]string{"IMAGE": "deepsky/hello:whole"}); status != 0 {
 		t.Fatalf("exit status %d:\n%s", status, output)
 	}
+	p.env["CACHE_REPO"] = "deepsky/cache"
 	p.mustDo(phaseClone, container{})
 	p.mustDo(phaseBuild, container{changes: p.pulling()})
 	if readResult(p.results, "IMAGE_DIGEST") != "" || p.digest("1.0") != "" {
@@ -167,6 +168,10 @@ func TestRealPhasesMakeTheSameImage(t *testing.T) {
 	}
 	p.mustDo(phasePush, container{})
 	p.mustDo(phasePush, container{})
+
+	if kept, err := remote.List(p.reference("cache", "any").Context(), account); err != nil || len(kept) != 1 {
+		t.Errorf("the cache has %q, %v: want the layer of one RUN", kept, err)
+	}
 
 	want := p.digest("whole")
 	for _, tag := range []string{"1.0", "commit-" + hash} {

@@ -40,7 +40,9 @@ type plan struct {
 	ExtraTags []string    // without those above
 	Overwrite bool        // the version may be replaced
 	Labels    map[string]string
-	Created   time.Time
+	// Annotations are of the manifest.
+	Annotations map[string]string
+	Created     time.Time
 }
 
 // newPlan decides the version: that of IMAGE, else the Git tag's, else the branch's with the commit. The label for the
@@ -79,6 +81,11 @@ func newPlan(c *Config, from source, now time.Time) (plan, error) {
 	p.Labels, err = pairs(c.Labels)
 	if err != nil {
 		return plan{}, step.Problem("LABELS: %w", err)
+	}
+	if c.Annotations != "" {
+		if p.Annotations, err = pairs(c.Annotations); err != nil {
+			return plan{}, step.Problem("ANNOTATIONS: %w", err)
+		}
 	}
 	for label, value := range map[string]string{
 		labelRevision: from.Hash,

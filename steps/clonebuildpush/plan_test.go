@@ -146,3 +146,18 @@ func TestEveryVariableIsExplained(t *testing.T) {
 		}
 	}
 }
+
+// TestIgnored: what a pattern says of a folder holds for what is in it.
+func TestIgnored(t *testing.T) {
+	t.Parallel()
+	for patterns, want := range map[string]string{
+		"**/.git\n":          "**/.git\n**/.git/**\n",
+		"docs/\n!docs/api\n": "docs/\ndocs/**\n!docs/api\n!docs/api/**\n",
+		"# a remark\n\n!\n":  "# a remark\n\n!\n",
+		"":                   "",
+	} {
+		if got := ignored(patterns); got != want {
+			t.Errorf("%q becomes %q, want %q", patterns, got, want)
+		}
+	}
+}

@@ -20,11 +20,13 @@ const baseSide = "base image registry"
 // puller fetches base images for a build, with the credentials that the build does not have. The step's own registry
 // gets its own account; any other host only what the files of credentials say for it.
 type puller struct {
-	own registry.Config
+	own   registry.Config
+	cache string // the repository of layers that were built, HOST/PATH; "" for none
 
 	mu    sync.Mutex
 	hosts map[string]*registry.Registry
 	sizes map[v1.Hash]int64 // of the blobs that fetched manifests name
+	bases map[v1.Hash]bool  // those that are not the cache's
 	tags  map[string]string // digest of each tag that was resolved, by HOST/PATH:TAG
 }
 
@@ -35,7 +37,10 @@ func newPuller(
 ) (*puller, error) {
 	own.Dial = newPins().Dial // not the pins of the push: a registry may send its blobs from hosts yet unknown
 	own.Side = baseSide
-	p := &puller{own: own, hosts: map[string]*registry.Registry{}, sizes: map[v1.Hash]int64{}, tags: map[string]string{}}
+	p := &puller{
+		own: own, hosts: map[string]*registry.Registry{}, sizes: map[v1.Hash]int64{}, bases: map[v1.Hash]bool{},
+		tags: map[string]string{},
+	}
 	for _, image := range images {
 		reference, err := name.ParseReference(image)
 		if err != nil {
@@ -66,7 +71,7 @@ func (p *puller) Manifest(
 	if err != nil {
 		return "", nil, err
 	}
-	p.remember(tag, manifest)
+	p.remember(tag, manifest, repository.Name() == p.cache)
 	return string(manifest.MediaType), manifest.Raw, nil
 }
 
@@ -81,12 +86,11 @@ func (p *puller) digest(image string) (string, error) {
 	return p.tags[reference.Context().Name()+":"+reference.Identifier()], nil
 }
 
-// served tells whether a manifest that was fetched names the blob.
+// served tells whether the manifest of an image that was fetched, not of a layer of the cache, names the blob.
 func (p *puller) served(digest v1.Hash) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, known := p.sizes[digest]
-	return known
+	return p.bases[digest]
 }
 
 // Blob implements kaniko.Puller. Only blobs of manifests that were fetched are known.
@@ -108,7 +112,7 @@ func (p *puller) Blob(
 }
 
 // remember notes what a tag stands for, and the sizes of the blobs that the manifest names.
-func (p *puller) remember(tag string, fetched registry.Manifest) {
+func (p *puller) remember(tag string, fetched registry.Manifest, cached bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.tags[tag] = fetched.Digest.String()
@@ -121,6 +125,7 @@ func (p *puller) remember(tag string, fetched registry.Manifest) {
 	}
 	for _, blob := range manifest.Layers {
 		p.sizes[blob.Digest] = blob.Size
+		p.bases[blob.Digest] = p.bases[blob.Digest] || !cached
 	}
 	if manifest.Config != nil {
 		p.sizes[manifest.Config.Digest] = manifest.Config.Size

@@ -11,6 +11,7 @@ import (
 
 	"dockline/pkg/dockerfile"
 	"dockline/pkg/fault"
+	"dockline/pkg/kaniko"
 	"dockline/pkg/registry"
 	"dockline/pkg/step"
 )
@@ -26,16 +27,20 @@ type request struct {
 	Target       string
 	Platform     string
 	Labels       map[string]string
+	Annotations  map[string]string
+	MediaTypes   string
 	Created      time.Time
 	Reproducible bool
 	Secrets      map[string][]byte
 	Images       []string          // that may be pulled
 	Where        map[string]string // where each of them is named: "Dockerfile:1: FROM alpine:3"
+	BaseBytes    int64             // of the layers of the largest of them
 	Pull         *puller
-	Fresh        bool     // what an earlier build has left in the root file system is deleted first
-	Layout       string   // folder to leave the image in, "" for one that goes when the image is closed
-	ReadOnly     []string // folders that no RUN must be able to change
+	Cache        *kaniko.Cache // nil for none
+	Layout       string        // folder to leave the image in, "" for one that goes when the image is closed
+	ReadOnly     []string      // folders that no RUN must be able to change
 
+	Executor        string // another program that builds
 	AllowPrivileged bool
 	Runtime         *step.Runtime
 }
@@ -55,6 +60,13 @@ type pulled struct {
 	Name   string `json:"name"`           // as the Dockerfile has it
 	Digest string `json:"digest"`         // of what that stands for, an index perhaps
 	Base   bool   `json:"base,omitempty"` // the image is built on it
+}
+
+// annotations are what an index says: what its images say of themselves, and what is asked for.
+func (p *prepared) annotations() map[string]string {
+	all := annotations(p.requests[0].Labels)
+	maps.Copy(all, p.requests[0].Annotations)
+	return all
 }
 
 // prepare reads the Dockerfile, refuses what would not be built as it says, and finds out what is to be pulled. Access
@@ -96,8 +108,15 @@ func (r *runner) prepare(
 	if err != nil {
 		return nil, err
 	}
+	cache, err := r.cache(rt, access)
+	if err != nil {
+		return nil, err
+	}
+	if cache != nil {
+		pull.cache = cache.Repository.Name()
+	}
 	for i := range ready.requests {
-		ready.requests[i].Pull = pull
+		ready.requests[i].Pull, ready.requests[i].Cache = pull, cache
 	}
 	for _, name := range images {
 		digest, err := pull.digest(name)
@@ -136,9 +155,14 @@ func (r *runner) request(rt *step.Runtime, what plan, from source, platform stri
 			return request{}, dockerfile.Plan{}, step.Problem("PLATFORM: %w", err)
 		}
 	}
+	mounts, err := r.builder.Mounts()
+	if err != nil {
+		return request{}, dockerfile.Plan{}, err
+	}
 	checked, err := dockerfile.Check(text, dockerfile.Options{
 		Name: r.Dockerfile, ContextDir: contextDir, BuildArgs: args, Target: r.BuildTarget, Platform: platform,
-		Secrets: slices.Collect(maps.Keys(secrets)), NoRun: !runs, KanikoDir: rt.Getenv("KANIKO_DIR"),
+		Secrets: slices.Collect(maps.Keys(secrets)), NoRun: !runs, KanikoDir: rt.Getenv("KANIKO_DIR"), Mounts: mounts,
+		Kaniko: r.KanikoExecutor != "",
 	})
 	if err != nil {
 		return request{}, dockerfile.Plan{}, err
@@ -149,16 +173,17 @@ func (r *runner) request(rt *step.Runtime, what plan, from source, platform stri
 	}
 	return request{
 		ContextDir: contextDir, Dockerfile: checked.Source, Ignore: ignore, Exclude: r.excluded(), BuildArgs: args,
-		Target: r.BuildTarget, Platform: platform, Labels: maps.Clone(what.Labels), Created: what.Created,
-		Reproducible: r.Reproducible, Secrets: secrets, Images: checked.Images, Where: checked.Where,
-		Name:            filepath.Base(r.Dockerfile),
+		Target: r.BuildTarget, Platform: platform, Labels: maps.Clone(what.Labels), Annotations: what.Annotations,
+		MediaTypes: r.MediaTypes, Created: what.Created, Reproducible: r.Reproducible, Secrets: secrets,
+		Images: checked.Images, Where: checked.Where, Name: filepath.Base(r.Dockerfile), Executor: r.KanikoExecutor,
 		AllowPrivileged: r.AllowPrivileged, Runtime: rt,
 	}, checked, nil
 }
 
-// excluded are the patterns that apply beside the context's own.
+// excluded are the patterns that apply beside the context's own. A clone has no .git left, and the patterns are compared
+// with each file: seconds, for 100,000 files.
 func (r *runner) excluded() []string {
-	if r.KeepGitDir {
+	if r.KeepGitDir || r.SourceDir == "" {
 		return nil
 	}
 	return []string{"**/.git"}

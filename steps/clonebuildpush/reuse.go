@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
+	"os"
 	"runtime/debug"
 	"slices"
 
@@ -37,7 +39,7 @@ func keyTag(key string) string { return "build-" + key }
 // is not among them. Nor are the commit, its time and the version, which the image says of itself, and the values of
 // build secrets. What is asked for beside the image is among them: an image without it would not do.
 type ingredients struct {
-	Builder      []string          `json:"builder"` // versions and switches
+	Builder      []string          `json:"builder"` // versions
 	Sources      string            `json:"sources"`
 	Dockerfile   []byte            `json:"dockerfile"` // as it is built
 	BuildArgs    map[string]string `json:"buildArgs"`
@@ -47,6 +49,8 @@ type ingredients struct {
 	Images       map[string]string `json:"images"`  // digests
 	Secrets      []string          `json:"secrets"` // names
 	Labels       map[string]string `json:"labels"`
+	Annotations  map[string]string `json:"annotations,omitempty"`
+	MediaTypes   string            `json:"mediaTypes,omitempty"`
 	Reproducible bool              `json:"reproducible"`
 	Provenance   bool              `json:"provenance"`
 	SBOM         bool              `json:"sbom"`
@@ -86,13 +90,26 @@ func (i ingredients) key() (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// builders are the versions of what builds. Another one may build the same Dockerfile in another way.
-func builders() []string {
+// builders are the versions of what builds. Another one may build the same Dockerfile in another way. Of another executor
+// it is its file.
+func builders(executor string) ([]string, error) {
 	versions := []string{"dockline " + step.Version()}
 	if version := kanikoVersion(); version != "" {
 		versions = append(versions, "kaniko "+version)
 	}
-	return append(versions, standard...)
+	if executor == "" {
+		return versions, nil
+	}
+	content, err := os.Open(executor)
+	if err != nil {
+		return nil, step.Problem("KANIKO_EXECUTOR: %w", err)
+	}
+	defer content.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, content); err != nil {
+		return nil, step.Problem("KANIKO_EXECUTOR: %w", err)
+	}
+	return append(versions, "executor sha256:"+hex.EncodeToString(sum.Sum(nil))), nil
 }
 
 // kanikoVersion is that of the module that is linked; "" where the program does not know.
@@ -156,10 +173,14 @@ func (r *runner) setKey(ctx context.Context, rt *step.Runtime, ready *prepared, 
 	for _, one := range ready.images {
 		images[one.Name] = one.Digest
 	}
+	builder, err := builders(r.KanikoExecutor)
+	if err != nil {
+		return err
+	}
 	what := ingredients{
-		Builder: builders(), Sources: sources, Dockerfile: first.Dockerfile, BuildArgs: first.BuildArgs,
+		Builder: builder, Sources: sources, Dockerfile: first.Dockerfile, BuildArgs: first.BuildArgs,
 		Target: first.Target, Index: ready.index, Images: images, Secrets: slices.Sorted(maps.Keys(first.Secrets)),
-		Labels: own, Reproducible: r.Reproducible, Provenance: r.Provenance, SBOM: r.SBOM,
+		Labels: own, Annotations: first.Annotations, MediaTypes: first.MediaTypes, Reproducible: r.Reproducible, Provenance: r.Provenance, SBOM: r.SBOM,
 	}
 	for _, one := range ready.requests {
 		what.Platforms = append(what.Platforms, orOwnPlatform(one.Platform))

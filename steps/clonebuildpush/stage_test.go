@@ -41,6 +41,8 @@ type fakeBuilder struct {
 	foreign  []string // platforms whose programs cannot be run
 }
 
+func (f *fakeBuilder) Mounts() ([]string, error) { return nil, nil }
+
 func (f *fakeBuilder) Ready(bool) error {
 	if f.refuse {
 		return fault.New(fault.Denied, "this is not our image")

@@ -44,6 +44,8 @@ type builder interface {
 	Ready(allowPrivileged bool) error
 	// Runs says whether a RUN can be carried out for a platform.
 	Runs(platform string) (bool, error)
+	// Mounts are the paths at which something is mounted, which is no part of the image.
+	Mounts() ([]string, error)
 	// Build builds. When it returns, no process of the build is left. The image is to be closed after the push.
 	Build(ctx context.Context, what request) (image v1.Image, closeImage func(), err error)
 }
@@ -154,8 +156,12 @@ func (r *runner) runAll(ctx context.Context, rt *step.Runtime) (step.Outcome, er
 	if err := r.attach(ctx, rt, target, what, from, manifest, built, told); err != nil {
 		return step.Outcome{}, err
 	}
-	return r.publish(ctx, rt, target, what, from, manifest,
+	outcome, err := r.publish(ctx, rt, target, what, from, manifest,
 		report{Built: true, Labels: ready.requests[0].Labels, Warnings: ready.warnings})
+	if err == nil {
+		r.pushCached(ctx, rt, target, built.cached)
+	}
+	return outcome, err
 }
 
 // keyOf returns how to find out the key of a build, which is planned to be a tag then; nil where none is asked for.

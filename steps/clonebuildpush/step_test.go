@@ -238,8 +238,17 @@ func TestWrongInput(t *testing.T) {
 		{"a program for an address", 2, "remote helpers are not supported", []string{"GIT_URL", "ext::sh"}},
 		{"a path for an address", 2, "local repositories are not allowed here (GIT_ALLOW_LOCAL)", []string{"GIT_URL", s.repo}},
 		{"a file's address", 2, "local repositories are not allowed here (GIT_ALLOW_LOCAL)", []string{"GIT_URL", "file://" + s.repo}},
+		{"another executor, by a relative path", 2, `KANIKO_EXECUTOR: "executor" is not an absolute path`, []string{"KANIKO_EXECUTOR", "executor"}},
+		{"another executor, and a build secret", 2, "BUILD_SECRET_NPM and KANIKO_EXECUTOR are both set", []string{"KANIKO_EXECUTOR", "/kaniko/executor", "BUILD_SECRET_NPM", "a-secret-of-npm"}},
 		{"a context outside", 2, "leaves the repository", []string{"CONTEXT_DIR", "../x"}},
 		{"a revision label", 2, "cannot be set", []string{"LABELS", labelRevision + "=x"}},
+		{"another executor, and annotations", 2, "ANNOTATIONS and KANIKO_EXECUTOR are both set", []string{"KANIKO_EXECUTOR", "/kaniko/executor", "ANNOTATIONS", "a=b"}},
+		{"another executor, and a cache", 2, "CACHE_REPO and KANIKO_EXECUTOR are both set", []string{"KANIKO_EXECUTOR", "/kaniko/executor", "CACHE_REPO", "deepsky/cache"}},
+		{"annotations that are none", 2, "ANNOTATIONS: a list of NAME=VALUE", []string{"ANNOTATIONS", "x"}},
+		{"annotations of a Docker image", 2, "only OCI's manifests have annotations", []string{"ANNOTATIONS", "a=b", "MEDIA_TYPES", "docker"}},
+		{"other media types", 2, `MEDIA_TYPES: "zip" is neither oci nor docker`, []string{"MEDIA_TYPES", "zip"}},
+		{"a cache with a version", 2, `CACHE_REPO: "deepsky/cache:1" has a version`, []string{"CACHE_REPO", "deepsky/cache:1"}},
+		{"a negative age", 2, "CACHE_TTL: -1h0m0s is negative", []string{"CACHE_TTL", "-1h"}},
 		{"a wrong registry", 6, "REGISTRY", []string{"REGISTRY", "127.0.0.1:1"}},
 		{"a wrong password", 5, "REGISTRY_PASSWORD", []string{"REGISTRY_PASSWORD", "wrong-password"}},
 		{"a wrong Git password", 5, "GIT_PASSWORD", []string{"GIT_PASSWORD", "wrong-password"}},
@@ -267,6 +276,31 @@ func TestWrongInput(t *testing.T) {
 				t.Error("something was built")
 			}
 		})
+	}
+}
+
+// TestAnAccountThatMayOnlyReadIsFoundOutFirst: nothing is cloned for it, and nothing built.
+func TestAnAccountThatMayOnlyReadIsFoundOutFirst(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.commit("one")
+	var sessions atomic.Int32
+	s.env["REGISTRY"] = startRegistry(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet || r.Method == http.MethodHead {
+				next.ServeHTTP(w, r)
+				return
+			}
+			sessions.Add(1)
+			w.WriteHeader(http.StatusForbidden)
+		})
+	})
+	status, output := s.run("GIT_REVISION", "not-even-looked-for")
+	if status != 5 || !strings.Contains(output, `asking whether "`+s.env["REGISTRY"]+`/deepsky/hello" may be written to`) {
+		t.Errorf("exit status %d:\n%s", status, output)
+	}
+	if sessions.Load() != 1 || len(s.builder.requests) > 0 {
+		t.Errorf("%d requests to write, %d builds", sessions.Load(), len(s.builder.requests))
 	}
 }
 

@@ -2,7 +2,7 @@
 // was cloned, looks for the key of the seal, forges the image that is handed on and the results, and leaves a daemon
 // that goes on doing so. It prints "CHANGED …" and "FOUND …" for what it can, and "ATTACKED" at its end.
 //
-// "forge kill" then kills the build's parent process; "forge left" counts the daemons.
+// "forge kill" then kills the build's two processes; "forge left" counts the daemons.
 package main
 
 import (
@@ -41,9 +41,12 @@ func main() {
 		check(daemon.Start())
 	case "kill":
 		attack()
-		parent := parentOf(os.Getppid()) // Kaniko's process started this one, and the step's that
+		child := os.Getppid() // the build's process started this one, and the step's that
+		parent := parentOf(child)
 		fmt.Println("KILLING", parent)
+		check(syscall.Kill(child, syscall.SIGSTOP)) // or it would end the daemon with this process
 		check(syscall.Kill(parent, syscall.SIGKILL))
+		check(syscall.Kill(child, syscall.SIGKILL))
 	default:
 		attack()
 	}

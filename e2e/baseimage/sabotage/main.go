@@ -1,11 +1,9 @@
 // Command sabotage does what a hostile RUN would do to the push that follows it: it rewrites the files by which hosts
 // and certificates are found, forges the results, and leaves a daemon running that goes on forging them.
 //
-// The daemon rewrites the other files once more when the results' folder has a file "now", and answers with a file
-// "rewritten": the build's last look at the files, which would fail over one that changes meanwhile, can be awaited so.
-//
 //	sabotage        does all that, in a RUN
 //	sabotage daemon does not come back
+//	sabotage wait   comes back when a resolver has forgotten what it read of /etc/hosts
 //	sabotage left   counts the daemons
 //	sabotage show   tells which files are forged
 package main
@@ -35,6 +33,10 @@ var forged = map[string]string{
 // daemonLife bounds the daemon's; it ends with its sandbox before. A busy machine takes minutes for a build.
 const daemonLife = 10 * time.Minute
 
+// hostsAreKnown is a little more than the 5 s for which Go's resolver takes /etc/hosts to be as it was (cacheMaxAge in
+// net/hosts.go): a step that looked names up again would be deceived only then.
+const hostsAreKnown = 5200 * time.Millisecond
+
 func main() {
 	switch strings.Join(os.Args[1:], " ") {
 	case "left":
@@ -46,16 +48,12 @@ func main() {
 			}
 		}
 	case "daemon":
-		again := false
 		for end := time.Now().Add(daemonLife); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			forge()
 			tell("heartbeat")
-			if !again && there("now") {
-				again = true
-				rewrite()
-				tell("rewritten")
-			}
 		}
+	case "wait":
+		time.Sleep(hostsAreKnown)
 	default:
 		rewrite()
 		forge()

@@ -1,4 +1,4 @@
-package main
+package attack
 
 import (
 	"bufio"
@@ -11,7 +11,9 @@ import (
 	"strings"
 )
 
-func search(secret []byte) []string {
+// Search looks for a secret in the environment, the open files, the memory and every file of every process but its own, and
+// returns the places.
+func Search(secret []byte) []string {
 	var places []string
 	processes, _ := filepath.Glob("/proc/[0-9]*")
 	for _, process := range processes {

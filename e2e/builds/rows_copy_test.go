@@ -1,0 +1,61 @@
+//go:build e2e
+
+package builds_test
+
+var copyRows = []row{
+	{name: "COPY of files", section: "copy", context: site, dockerfile: "FROM {BASE}\nCOPY index.html /new/page.html\nCOPY index.html run.sh private /new/dir/\nWORKDIR /w\nCOPY index.html .\nCOPY index.html sub/\nCOPY [\"run.sh\", \"sub dir/\"]\n"},
+	{name: "COPY of a folder", section: "copying-from-the-build-context", context: site, dockerfile: "FROM {BASE}\nCOPY pages /srv/pages\nCOPY pages/ other /srv/both/\nCOPY . /all/\n"},
+	{name: "COPY onto what is there", section: "destination", context: site, dockerfile: "FROM {BASE}\nRUN mkdir -m 700 -p /srv/pages/deep && chown app /srv/pages && echo old > /srv/pages/one.html && chmod 600 /srv/pages/one.html && chown app:staff /srv/pages/one.html\nCOPY pages /srv/pages\nCOPY index.html /srv/data/one\n"},
+	{name: "COPY by wildcards", section: "pattern-matching", context: site, dockerfile: "FROM {BASE}\nCOPY pages/*.html /a/\nCOPY p?ges/[on]*.* /b/\nCOPY pag* /c/\nCOPY none* index.html /d/\n"},
+	{name: "COPY of links", section: "copy", context: site.with(tree{"l/file": text("f\n"), "l/abs": {link: "/etc/passwd"}, "l/rel": {link: "file"}, "l/none": {link: "nowhere"}, "top": {link: "index.html"}, "topdir": {link: "pages"}}), dockerfile: "FROM {BASE}\nCOPY l /l\nCOPY top /top\nCOPY top /dir/\nCOPY topdir /topdir\n"},
+	{name: "COPY of hard links", section: "copy", context: tree{"h/a": text("same\n"), "h/b": {hard: "h/a"}, "c": {hard: "h/a"}}, dockerfile: "FROM {BASE}\nCOPY h /h\nCOPY c /h2\n"},
+	{name: "COPY of odd modes", section: "copy", context: tree{"m/setuid": {content: "x", mode: 0o4755}, "m/none": {content: "x", mode: 0o001}, "m/group": {content: "x", mode: 0o2775}, "m/d/x": {content: "x", mode: 0o777}}, dockerfile: "FROM {BASE}\nCOPY m /m\nCOPY m/setuid /one\n"},
+	{name: "COPY through a link in the image", section: "destination", context: site, dockerfile: "FROM {BASE}\nCOPY index.html /data/\nCOPY pages /data/pages\nRUN ln -s /srv/elsewhere /gone && ln -s target /srv/file\nCOPY other /gone/x/\nCOPY index.html /srv/file\n"},
+	{name: "COPY of empty folders", section: "copy", context: tree{"e/keep": text("k\n"), "e/empty/": {mode: 0o700}, "e/deep/er/": {}}, dockerfile: "FROM {BASE}\nCOPY e /e\nCOPY e/empty /alone\n"},
+	{name: "COPY with a variable", section: "environment-replacement", context: site, dockerfile: "FROM {BASE}\nARG FROM_ARG=index.html\nENV TO=/to WHAT=pages\nCOPY $FROM_ARG ${TO}/\nCOPY ${WHAT:-x}/${NONE:-one}.html $TO/$WHAT\n"},
+	{name: "COPY after USER", section: "copy---chown---chmod", context: site, dockerfile: "FROM {BASE}\nUSER app\nCOPY index.html /home/app/\nCOPY pages /home/app/new/pages\n"},
+	{name: "COPY --chown", section: "copy---chown---chmod", context: site, dockerfile: "FROM {BASE}\nCOPY --chown=app index.html /a/b/one\nCOPY --chown=app:staff pages /pages\nCOPY --chown=55:mygroup index.html /never\nCOPY --chown=nobody-knows index.html /nobody\n"},
+	{name: "COPY --chown by name and number", section: "copy---chown---chmod", context: site, dockerfile: "FROM {BASE}\nARG WHO=app\nCOPY --chown=app index.html /a/b/one\nCOPY --chown=app:staff pages /pages\nCOPY --chown=10:11 index.html /ten\nCOPY --chown=12 index.html /twelve\nCOPY --chown=$WHO index.html /var\nCOPY --chown=:staff index.html /group\n"},
+	{name: "COPY --chmod=OCTAL", section: "copy---chown---chmod", context: site, dockerfile: "FROM {BASE}\nARG MODE=440\nCOPY --chmod=755 index.html /a/b/one\nCOPY --chmod=0600 pages /pages\nCOPY --chmod=$MODE index.html /var\nCOPY --chmod=4755 run.sh /setuid\nCOPY --chmod=1777 --chown=app pages /home/app/new/pages\n"},
+	{name: "COPY --chmod=SYMBOLS", section: "copy---chown---chmod", context: site, dockerfile: "FROM {BASE}\nCOPY --chmod=u=rwX,go=rX pages /pages\nCOPY --chmod=a+x index.html /x\nCOPY --chmod=g-r,o= index.html /y/z/w\n"},
+	{name: "COPY --link", section: "copy---link", context: site, dockerfile: "FROM {BASE}\nCOPY --link index.html /a/b/\nCOPY --link pages /srv/pages\nCOPY --link=false other /srv/other\n"},
+	{name: "COPY --link onto what is there", section: "incompatibilities-with---linkfalse", context: site, dockerfile: "FROM {BASE}\nCOPY --link --chown=5:6 index.html /srv/data/one\nCOPY --link index.html /data/linked\n"},
+	{name: "COPY --link --chown=NAME", section: "copy---link", context: site, dockerfile: "FROM {BASE}\nCOPY --link --chown=app index.html /x\n", refused: "Dockerfile:2: COPY --link --chown=app: ", buildKitRefuses: "invalid user index"},
+	{name: "COPY --parents", section: "copy---parents", context: site, dockerfile: "FROM {BASE}\nCOPY --parents pages/one.html pages/deep/three.html /a/\nCOPY --parents pages/*/*.html other /b/\n"},
+	{name: "COPY --parents with a pivot", section: "copy---parents", context: site, dockerfile: "FROM {BASE}\nCOPY --parents pages/./deep/three.html /a/\nCOPY --parents ./pages/./*.html /b/\nCOPY --parents **/*.txt /c/\n"},
+	{name: "COPY --exclude", section: "copy---exclude", context: site, dockerfile: "FROM {BASE}\nCOPY --exclude=*.txt --exclude=deep pages /a\nCOPY --exclude=**/*.html . /b/\n"},
+	{name: "COPY --from=STAGE", section: "copy---from", context: site, dockerfile: "FROM {BASE} AS made\nRUN mkdir -p /made/sub && echo 1 > /made/one && ln /made/one /made/same && ln -s one /made/link && chown app:staff /made/sub && chmod 2750 /made/sub && mkdir /made/empty && cp -p /usr/bin/raise /made\nFROM {BASE}\nCOPY --from=made /made /made\nCOPY --from=MADE made/one made/link /flat/\nCOPY --from=made /made/*e /wild/\n"},
+	{name: "COPY --from=NUMBER", section: "copy---from", dockerfile: "FROM {BASE}\nRUN echo 0 > /zero\nFROM {BASE}\nRUN echo 1 > /one\nFROM {BASE}\nCOPY --from=0 /zero /\nCOPY --from=1 /one /\n"},
+	{name: "COPY --from=IMAGE", section: "copy---from", dockerfile: "FROM {BASE}\nCOPY --from={REGISTRY}/user:1 /home/app /copied\nCOPY --from={REGISTRY}/user:1 /srv /srv2\nCOPY --from={REGISTRY}/user:1 /usr/bin/raise /usr/bin/serve /bin2/\n"},
+	{name: "COPY --from with --chown, --chmod, --parents and --exclude", section: "copy---from", dockerfile: "FROM {BASE} AS made\nRUN mkdir -p /made/sub && touch /made/a.txt /made/b.log /made/sub/c.log /made/sub/d.txt\nFROM {BASE}\nCOPY --from=made --chown=app:staff --chmod=640 /made/a.txt /x/\nCOPY --from=made --exclude=**/*.log /made /y\nCOPY --from=made --parents /made/sub/*.txt /z/\n"},
+	{name: "COPY --from a stage that was copied into", section: "copy---from", context: site, dockerfile: "FROM {BASE} AS one\nCOPY pages /pages\nFROM one AS two\nRUN echo more > /pages/more\nFROM scratch\nCOPY --from=two /pages /\nCOPY --from=one /pages /pages\n"},
+	{name: "COPY --from with the owners of the other stage", section: "copy---from", dockerfile: "FROM {BASE} AS made\nRUN echo other:x:2000:2000::/:/bin/sh >> /etc/passwd && mkdir /o && chown 2000:2000 /o && touch /o/f && chown other /o/f\nFROM {BASE}\nCOPY --from=made /o /o\nCOPY --from=made /o/f /single/f\n"},
+	{name: "COPY <<EOF", section: "example-creating-inline-files", dockerfile: "FROM {BASE}\nCOPY <<EOF /etc/conf.txt\nplain\nEOF\nCOPY <<one <<two /both/\n1\none\n2\ntwo\nCOPY --chmod=755 --chown=app <<-run.sh /bin/\n\techo tabs\nrun.sh\n"},
+	{name: "COPY <<EOF with a variable", section: "example-creating-inline-files", dockerfile: "FROM {BASE}\nARG ONE=1\nENV TWO=two\nCOPY <<EOF /out\n$ONE ${TWO} ${BASE} \\$THREE ${FOUR:-four} \\n\nEOF\nCOPY <<'EOF' /raw\n$ONE \\$TWO\nEOF\n"},
+	{name: "COPY beside .dockerignore", section: "dockerignore-file", context: site.with(tree{".dockerignore": text("# comment\npages/*.html\n!pages/two.html\n**/*.txt\n/private\nDockerfile\n.dockerignore\n")}), dockerfile: "FROM {BASE}\nCOPY . /all/\nCOPY pages /pages\n"},
+	{name: "COPY beside DOCKERFILE.dockerignore", section: "dockerignore-file", at: "build/My.Dockerfile", context: site.with(tree{".dockerignore": text("index.html\n"), "build/My.Dockerfile.dockerignore": text("pages\nbuild\n")}), dockerfile: "FROM {BASE}\nCOPY . /all/\n"},
+	{name: "COPY of what .dockerignore leaves out", section: "dockerignore-file", context: site.with(tree{".dockerignore": text("*\n!pages\npages/deep\n")}), dockerfile: "FROM {BASE}\nCOPY . /all/\nCOPY pages/* /flat/\n"},
+}
+
+func addRows() []row {
+	return []row{
+		{name: "ADD of files", section: "adding-files-from-the-build-context", context: site, dockerfile: "FROM {BASE}\nADD index.html /new/page.html\nADD index.html run.sh /new/dir/\nADD pages /srv/pages\nADD pages/*.html /wild/\n"},
+		{name: "ADD after USER", section: "add---chown---chmod", context: site.with(archives()), dockerfile: "FROM {BASE}\nUSER app\nADD index.html /home/app/\nADD a.tar /home/app/t/\nADD {WEB}/page.txt /home/app/\n"},
+		{name: "ADD of a local tar archive", section: "adding-local-tar-archives", context: archives(), dockerfile: "FROM {BASE}\nADD a.tar /t/\nADD a.tar /srv/new\n", times: []string{"/t/in/file"}},
+		{name: "ADD of a local tar.gz, tar.bz2 and tar.xz archive", section: "adding-local-tar-archives", context: archives(), dockerfile: "FROM {BASE}\nADD a.tar.gz /gz/\nADD a.tar.bz2 /bz2/\nADD a.tar.xz /xz/\n"},
+		{name: "ADD of an archive onto what is there", section: "adding-local-tar-archives", context: archives(), dockerfile: "FROM {BASE}\nRUN mkdir -p /t/in && echo old > /t/in/file && mkdir /t/in/other && chmod 700 /t/in\nADD a.tar /t/\n"},
+		{name: "ADD of what only looks like an archive", section: "adding-local-tar-archives", context: tree{"no.tar": text("not an archive\n"), "empty.tar": text(""), "plain.gz": {content: gzipped("just text\n")}}, dockerfile: "FROM {BASE}\nADD no.tar empty.tar plain.gz /x/\n"},
+		{name: "ADD --chown and --chmod of an archive", section: "add---chown---chmod", context: archives(), dockerfile: "FROM {BASE}\nADD --chown=app:staff --chmod=700 a.tar /t/\n"},
+		{name: "ADD of a URL", section: "adding-files-from-a-url", dockerfile: "FROM {BASE}\nADD {WEB}/page.txt /page\nADD {WEB}/page.txt /dir/\nADD {WEB}/a.tar.gz /dir/\nWORKDIR /w\nADD {WEB}/page.txt .\n", times: []string{"/page"}},
+		{name: "ADD --chown and --chmod of a URL", section: "add---chown---chmod", dockerfile: "FROM {BASE}\nADD --chown=app:staff --chmod=644 {WEB}/page.txt /a/b/page\n"},
+		{name: "ADD --checksum", section: "add---checksum", dockerfile: "FROM {BASE}\nADD --checksum=sha256:{PAGE} {WEB}/page.txt /page\n"},
+		{name: "ADD --checksum of other content", late: true, section: "add---checksum", dockerfile: "FROM {BASE}\nADD --checksum=sha256:0000000000000000000000000000000000000000000000000000000000000000 {WEB}/page.txt /page\n", refused: "Dockerfile:2: ADD --checksum", buildKitRefuses: "digest mismatch"},
+		{name: "ADD --unpack", section: "add---unpack", context: archives(), dockerfile: "FROM {BASE}\nADD --unpack=true {WEB}/a.tar.gz /url/\nADD --unpack=false a.tar /plain/\nADD --unpack a.tar.gz /local/\n"},
+		{name: "ADD --exclude", section: "add---exclude", context: site, dockerfile: "FROM {BASE}\nADD --exclude=*.txt --exclude=deep pages /a\n"},
+		{name: "ADD --link", section: "add---link", context: site, dockerfile: "FROM {BASE}\nADD --link index.html /a/b/\nADD --link pages /srv/pages\n"},
+		{name: "ADD --chmod=SYMBOLS", section: "add---chown---chmod", context: site, dockerfile: "FROM {BASE}\nADD --chmod=go= index.html /x\nADD --chmod=a=rX pages /pages\n"},
+		{name: "ADD of a Git repository", section: "adding-files-from-a-git-repository", dockerfile: "FROM {BASE}\nADD {GIT}#main /repo\nADD {GIT}#v1:sub /sub\n"},
+		{name: "ADD --keep-git-dir", section: "add---keep-git-dir", dockerfile: "FROM {BASE}\nADD --keep-git-dir=true {GIT}#main /repo\n", refused: "Dockerfile:2: ADD --keep-git-dir=true: "},
+		{name: "ADD <<EOF", section: "here-documents", dockerfile: "FROM {BASE}\nADD <<EOF /out\ninline $PATH\nEOF\n"},
+	}
+}
