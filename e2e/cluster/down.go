@@ -76,7 +76,10 @@ func removeGroups() {
 }
 
 // Some things are kept outside of the folders that programs are given, whatever their options.
-var elsewhere = []string{"/run/containerd", "/opt/containerd", kubeletDir, "/var/log/containers"}
+// A folder may be another program's, and what is in it ours.
+var elsewhere = []string{
+	"/run/containerd", "/run/containerd/runc", "/run/containerd/runc/k8s.io", "/opt/containerd", kubeletDir, "/var/log/containers",
+}
 
 const kubeletDir = "/var/lib/kubelet"
 
