@@ -32,20 +32,30 @@ func push(g Given) (evidence, why string) {
 	return g.ask(http.MethodPost, "/v2/deepsky/hello/blobs/uploads/", http.StatusAccepted)
 }
 
-// ask asks the registry with all that can be found, and through all that listens. That it was the registry which has
-// answered shows by what it has, and nothing else that may listen here.
+// ask asks the registry with all that can be found, and through all that listens.
 func (g Given) ask(method, path string, wanted int) (evidence, why string) {
 	for _, way := range g.ways() {
 		status, err := way.ask(method, "http://"+g.Registry+path)
 		if err == nil && status == wanted {
-			status, err = way.ask(http.MethodGet, "http://"+g.Registry+"/v2/"+Other+"/manifests/1")
-			if err == nil && status == http.StatusOK {
+			if g.isRegistry(way) {
 				return way.name, ""
 			}
 		}
 		why = fmt.Sprint(status, err)
 	}
 	return "", why
+}
+
+// isRegistry says whether it is the registry that answers, by what it has and what it has not: other servers that listen
+// here may answer all alike.
+func (g Given) isRegistry(through way) bool {
+	for tag, wanted := range map[string]int{"1": http.StatusOK, "none": http.StatusNotFound} {
+		status, err := through.ask(http.MethodGet, "http://"+g.Registry+"/v2/"+Other+"/manifests/"+tag)
+		if err != nil || status != wanted {
+			return false
+		}
+	}
+	return true
 }
 
 // way is one way to ask.
