@@ -295,8 +295,8 @@ func TestLinksOfTheContextStayInIt(t *testing.T) {
 		status, output := s.runInSandbox(nil, t.TempDir(), map[string]string{
 			"CONTEXT_DIR": "", "GIT_REVISION": branch, "IMAGE": "deepsky/hello:" + branch,
 		}, func(spec *sandbox.Spec) { spec.Files["/etc/outside"] = outside })
-		if branch == "through" {
-			if status != 9 || !strings.Contains(lastLineOf(output), "Kaniko would copy from the build's own root directory") {
+		if branch != "all" { // which copies the links themselves; one that is named is followed, and only within the context
+			if status != 9 || !strings.Contains(lastLineOf(output), "the build context has no file ") {
 				t.Errorf("%s: exit status %d:\n%s", branch, status, output)
 			}
 			continue

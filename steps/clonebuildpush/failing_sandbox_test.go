@@ -29,8 +29,8 @@ type failingBuild struct {
 var failingBuilds = []failingBuild{
 	{"an unknown instruction", "FROM {R}/deepsky/web:1\n\nRUM make\n", nil, 0, 9,
 		`build failed: Dockerfile:3: unknown instruction: RUM (did you mean RUN?). Hint: mend the Dockerfile or its context and build again (exit status 9)`},
-	{"an instruction that Kaniko would build wrong", "FROM {R}/deepsky/web:1\nRUN --network=none [\"/bin/probe\", \"exit\", \"0\"]\n", nil, 0, 9,
-		`build failed: Dockerfile:2: RUN --network: Kaniko ignores it, and the command would have the network. Hint: mend the Dockerfile or its context and build again (exit status 9)`},
+	{"an instruction that cannot do here what it says", "FROM {R}/deepsky/web:1\nRUN --network=none [\"/bin/probe\", \"exit\", \"0\"]\n", nil, 0, 9,
+		`build failed: Dockerfile:2: RUN --network=none: the command would have the network all the same, since a build has no right to take it away. Hint: mend the Dockerfile or its context and build again (exit status 9)`},
 	{"a file that the context does not have", "FROM {R}/deepsky/web:1\nCOPY page /srv/\nCOPY no-such-file /srv/\n", nil, 0, 9,
 		`build failed: Dockerfile:3: COPY no-such-file /srv/: the build context has no file "no-such-file". Hint: mend the Dockerfile or its context and build again (exit status 9)`},
 	{"one of two files that the context does not have", "FROM {R}/deepsky/web:1\nADD page no-such-file /srv/\n", nil, 0, 9,
@@ -56,9 +56,9 @@ var failingBuilds = []failingBuild{
 	{"a disk that has no room for the repository", "FROM {R}/deepsky/web:1\n", nil, 1 << 20, 6,
 		`unavailable: Git server: cloning "{G}": checking out COMMIT: write /kaniko/workspace-…/source/large: no space left on device. Hint: give the folder that is cloned into more room (exit status 6)`},
 	{"a disk that has no room for the base image", "FROM {R}/deepsky/web:1\nRUN [\"/bin/probe\", \"exit\", \"0\"]\n", nil, 6 << 20, 9,
-		`build failed: Dockerfile:1: FROM {R}/deepsky/web:1: failed to get filesystem from image: write /bin/probe: no space left on device. Hint: give the container more disk (in Kubernetes ephemeral-storage), or have the build write less (exit status 9)`},
+		`build failed: refusing to build: "/" has … MB left, and a base image alone needs … MB. Hint: give the container more room there (on Kubernetes ephemeral-storage, or a larger volume), or remove what fills it (exit status 9)`},
 	{"a disk that has no room for what is copied", "FROM scratch\nCOPY page /srv/\nCOPY large /srv/\n", nil, 6 << 20, 9,
-		`build failed: Dockerfile:3: COPY large /srv/: copying file: copying file: write /srv/large: copy_file_range: no space left on device. Hint: give the container more disk (in Kubernetes ephemeral-storage), or have the build write less (exit status 9)`},
+		`build failed: Dockerfile:3: COPY large /srv/: failed to copy files: copy file range failed: no space left on device. Hint: give the container more disk (in Kubernetes ephemeral-storage), or have the build write less (exit status 9)`},
 	{"a disk that a RUN fills", "FROM {R}/deepsky/web:1\nRUN [\"/bin/probe\", \"fill\", \"/srv/full\"]\n", nil, 64 << 20, 9,
 		`build failed: Dockerfile:2: RUN ["/bin/probe", "fill", "/srv/full"]: exit status 2, and the disk is full. Hint: give the container more disk (in Kubernetes ephemeral-storage), or have the build write less (exit status 9)`},
 }
@@ -115,6 +115,7 @@ func TestAFailingBuildEndsInOneLine(t *testing.T) {
 // varying is what differs from run to run, and how the table shows it.
 var varying = map[string]string{
 	`sha256:[0-9a-f]{64}`: "sha256:…", `/workspace-[0-9]+/`: "/workspace-…/", `\b[0-9a-f]{40}\b`: "COMMIT",
+	`[0-9.]+ MB`: "… MB",
 }
 
 // refusing is a registry in which others/ belongs to somebody else, and full/ is full.

@@ -46,7 +46,7 @@ CMD ["/bin/probe", "wait"]
 	var places []string
 	for line := range strings.Lines(dockerfile) {
 		line = strings.TrimSpace(line)
-		if word, _, _ := strings.Cut(line, " "); word != "ARG" && word != "CMD" { // Kaniko logs those it does something for
+		if word, _, _ := strings.Cut(line, " "); word != "ARG" && word != "CMD" {
 			places = append(places, line)
 		}
 	}
@@ -66,7 +66,7 @@ func logged(instruction string) string {
 		if !strings.Contains(from, " AS ") {
 			index = 1
 		}
-		return fmt.Sprintf("[idx: '%d'", index)
+		return fmt.Sprintf("Building stage %d", index)
 	}
 	return instruction
 }
