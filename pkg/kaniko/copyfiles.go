@@ -102,6 +102,14 @@ func (e *execution) lay(from string) error {
 }
 
 func (t *transfer) run() error {
+	if t.checksum != "" { // BuildKit's limits: what is taken from the context would go unchecked
+		if len(t.SourcePaths) != 1 || len(t.SourceContents) > 0 {
+			return errors.New("--checksum is for one source, and there are several")
+		}
+		if source := t.SourcePaths[0]; !isGit(source) && !isURL(source) {
+			return fmt.Errorf("--checksum is for what is downloaded, and %q is in the build context", source)
+		}
+	}
 	for _, source := range t.SourcePaths {
 		var err error
 		switch {
