@@ -158,7 +158,7 @@ var rules = []rule{
 		reason: "Kaniko ignores it: it unpacks what is in the context, and nothing that is downloaded",
 	},
 	{
-		feature: "ADD of a Git repository", kaniko: true, match: onAdd(func(c *instructions.AddCommand) bool { return slices.ContainsFunc(c.SourcePaths, isGit) }),
+		feature: "ADD of a Git repository", kaniko: true, match: onAdd(func(c *instructions.AddCommand) bool { return slices.ContainsFunc(c.SourcePaths, IsGit) }),
 		// pkg/commands/add.go
 		reason: "Kaniko would download the URL as a file; clone it in a RUN, or make it a submodule",
 	},
@@ -222,7 +222,7 @@ var rules = []rule{
 	},
 	{
 		feature: "ADD of a Git repository by another protocol than https", own: true, match: onAdd(func(c *instructions.AddCommand) bool {
-			return slices.ContainsFunc(c.SourcePaths, func(source string) bool { return isGit(source) && !isHTTP(source) })
+			return slices.ContainsFunc(c.SourcePaths, func(source string) bool { return IsGit(source) && !isHTTP(source) })
 		}),
 		reason: "a build has no ssh key; name it by https, or make it a submodule",
 	},
@@ -299,8 +299,8 @@ func (f *file) syntaxFindings() []Finding {
 
 var portRange = regexp.MustCompile(`^[0-9]+-[0-9]+(/|$)`)
 
-// isGit follows BuildKit in what it takes for a Git repository.
-func isGit(source string) bool {
+// IsGit tells whether what ADD names is a Git repository, as BuildKit takes it.
+func IsGit(source string) bool {
 	if strings.HasPrefix(source, "git@") || strings.HasPrefix(source, "github.com/") {
 		return true
 	}

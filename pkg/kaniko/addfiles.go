@@ -102,24 +102,6 @@ func (t *transfer) fromGit(source string) error {
 	})
 }
 
-// isGit follows BuildKit in what it takes for a Git repository.
-func isGit(source string) bool {
-	if strings.HasPrefix(source, "git@") || strings.HasPrefix(source, "github.com/") {
-		return true
-	}
-	u, err := url.Parse(source)
-	if err != nil {
-		return false
-	}
-	switch u.Scheme {
-	case "git", "ssh":
-		return true
-	case "http", "https":
-		return strings.HasSuffix(u.Path, ".git")
-	}
-	return false
-}
-
 // temporary gives a folder that goes afterwards.
 func (t *transfer) temporary(use func(dir string) error) error {
 	dir, err := os.MkdirTemp(t.work, "add-")

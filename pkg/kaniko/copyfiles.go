@@ -15,6 +15,8 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/sirupsen/logrus"
 	fscopy "github.com/tonistiigi/fsutil/copy"
+
+	"dockline/pkg/dockerfile"
 )
 
 // transfer is a COPY or an ADD. BuildKit's own library copies.
@@ -106,14 +108,14 @@ func (t *transfer) run() error {
 		if len(t.SourcePaths) != 1 || len(t.SourceContents) > 0 {
 			return errors.New("--checksum is for one source, and there are several")
 		}
-		if source := t.SourcePaths[0]; !isGit(source) && !isURL(source) {
+		if source := t.SourcePaths[0]; !dockerfile.IsGit(source) && !isURL(source) {
 			return fmt.Errorf("--checksum is for what is downloaded, and %q is in the build context", source)
 		}
 	}
 	for _, source := range t.SourcePaths {
 		var err error
 		switch {
-		case t.urls && isGit(source):
+		case t.urls && dockerfile.IsGit(source):
 			err = t.fromGit(source)
 		case t.urls && isURL(source):
 			err = t.fromURL(source)
