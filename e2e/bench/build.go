@@ -62,6 +62,7 @@ type site struct {
 	programs map[string]string
 	dir      string
 	git      *httptest.Server
+	registry string // its address, the same in all runs: what is built from is told by it
 }
 
 // measureBuild is measure for a row that builds. Every run has a root file system, a registry and a clone of its own.
@@ -95,13 +96,25 @@ func (s *site) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	filled, err := serve(ctx, filepath.Join(s.dir, "held"), nil)
+	held := filepath.Join(s.dir, "held")
+	if s.registry, err = freeAddress(); err != nil {
+		return err
+	}
+	filled, err := serveAt(ctx, s.registry, held, nil)
 	if err != nil {
 		return err
 	}
-	defer filled.stop()
+	err = fill(ctx, s.registry, map[string]v1.Image{"deepsky/base:1": base})
+	filled.stop()
+	if err != nil {
+		return err
+	}
 	s.git = httptest.NewServer(handler)
-	return fill(ctx, filled.address, map[string]v1.Image{"deepsky/base:1": base})
+	if s.row.before.name == "" {
+		return nil
+	}
+	_, err = s.build(ctx, s.row.before, filepath.Join(s.dir, "before"), held)
+	return err
 }
 
 // baseImage is that of the sample service, and what writes large files.
@@ -117,20 +130,25 @@ func baseImage(ctx context.Context) (v1.Image, error) {
 	return baseimage.Pack(files...)
 }
 
-// once builds once, and looks whether the image is in the registry.
+// once builds once, into a registry that holds what it held at the start.
 func (s *site) once(ctx context.Context, with tool) (_ sample, err error) {
-	root := filepath.Join(s.dir, "run")
+	root, held := filepath.Join(s.dir, "run"), filepath.Join(s.dir, "target")
+	defer func() { err = errors.Join(err, os.RemoveAll(held)) }()
+	if err := os.CopyFS(held, os.DirFS(filepath.Join(s.dir, "held"))); err != nil {
+		return sample{}, err
+	}
+	return s.build(ctx, with, root, held)
+}
+
+// build builds once, and looks whether the image is in the registry, whose files are in held.
+func (s *site) build(ctx context.Context, with tool, root, held string) (_ sample, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(root)) }()
-	held := filepath.Join(root, "registry")
-	for _, folder := range []string{"root", "clone", "registry"} {
+	for _, folder := range []string{"root", "clone"} {
 		if err := os.MkdirAll(filepath.Join(root, folder), 0o755); err != nil { //nolint:gosec // likewise
 			return sample{}, err
 		}
 	}
-	if err := os.CopyFS(held, os.DirFS(filepath.Join(s.dir, "held"))); err != nil {
-		return sample{}, err
-	}
-	target, err := serve(ctx, held, nil)
+	target, err := serveAt(ctx, s.registry, held, nil)
 	if err != nil {
 		return sample{}, err
 	}

@@ -14,6 +14,7 @@ var (
 	step     = tool{name: "clone-build-push", program: "clone-build-push"}
 	executor = tool{name: "git clone + executor", program: "executor"}
 	builders = []tool{step, executor}
+	reusing  = tool{name: "clone-build-push, REUSE=unchanged", program: step.program, env: []string{"REUSE=unchanged"}}
 )
 
 // tenth is how much longer, or how much more memory, the step may take.
@@ -24,6 +25,10 @@ var buildRows = []row{
 	{
 		name: "build", title: "the sample service, cold, whole step", built: sampleService,
 		tools: builders, goals: []goal{{step.name, tenth, []string{executor.name}, 0}},
+	},
+	{
+		name: "reuse", title: "the sample service, of which nothing has changed, whole step", built: sampleService, before: reusing,
+		tools: []tool{reusing, executor}, goals: []goal{{reusing.name, 0.15, []string{executor.name}, 0}},
 	},
 	{
 		name: "build-files", title: "a context of 100,000 files, whole step", built: manyFiles,

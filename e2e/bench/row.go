@@ -19,6 +19,7 @@ type row struct {
 	guarded     bool          // TLS, and tokens
 	copied      images
 	built       func() (gitserver.Files, error) // of a row that builds, the repository; nil of one that copies
+	before      tool                            // of a row that builds, what has built the same before; none without a name
 	held        images                          // in the target; nil is nothing
 	promoted    bool                            // by promote, before: with its record
 	tools       []tool
@@ -73,7 +74,7 @@ var rows = []row{
 		copied: image(1, 8, 40e6), tools: everyone,
 	},
 	{
-		name: "new-layer", title: "one new layer on 60, 50 ms round trip", oneWay: halfway, copied: grown, held: before,
+		name: "new-layer", title: "one new layer on 60, 50 ms round trip", oneWay: halfway, copied: grown, held: earlier,
 		tools: append([]tool{{name: "promote, RECORD=false", program: "promote", env: []string{"RECORD=false"}}}, everyone...),
 		goals: []goal{{"promote", 0.45, all, 0}, {"promote, RECORD=false", 0.38, all, 0}},
 	},
@@ -133,8 +134,8 @@ func image(first uint64, layers int, size int64) images {
 	}
 }
 
-// before is the image that the target holds, under another version; grown is that one with a layer more.
-func before() (map[string]v1.Image, error) {
+// earlier is the image that the target holds, under another version; grown is that one with a layer more.
+func earlier() (map[string]v1.Image, error) {
 	made, err := random(1, 60, 60e3)
 	return map[string]v1.Image{"deepsky/awl-deepsky-hello:0.9": made}, err
 }

@@ -23,17 +23,28 @@ type access struct {
 	realm                    string // of the token service
 }
 
-// serve starts a registry on the files in root. They stay when it is stopped.
+// serve starts a registry on the files in root, at an address that is free. They stay when it is stopped.
 func serve(ctx context.Context, root string, guarded *access) (*server, error) {
-	if err := os.MkdirAll(root, 0o755); err != nil { //nolint:gosec // images for a bench
-		return nil, err
-	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	s := &server{address: free.Addr().String()}
-	_ = free.Close()
+	return serveAt(ctx, address, root, guarded)
+}
+
+func freeAddress() (string, error) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return free.Addr().String(), free.Close()
+}
+
+func serveAt(ctx context.Context, address, root string, guarded *access) (*server, error) {
+	if err := os.MkdirAll(root, 0o755); err != nil { //nolint:gosec // images for a bench
+		return nil, err
+	}
+	s := &server{address: address}
 	// Debian's own configuration, but for the address, the log and the health check.
 	config := fmt.Sprintf(`version: 0.1
 log: {level: error, accesslog: {disabled: true}}
