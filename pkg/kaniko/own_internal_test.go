@@ -54,6 +54,7 @@ func TestOwnFilesThatABuildHasChanged(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			<-before.read // or what is touched could not be told from what is changed
 			if err := row.do(at); err != nil {
 				t.Fatal(err)
 			}

@@ -58,8 +58,8 @@ func (e *execution) step(b *builtStage, step step, before tree) (after tree, err
 		if before, err = scan("/", e.isIgnored); err != nil {
 			return nil, err
 		}
-		settle(before)
 	}
+	settle(before)
 	made, err := b.lacking(step.Command)
 	if err != nil {
 		return nil, err
@@ -103,7 +103,6 @@ func (e *execution) step(b *builtStage, step step, before tree) (after tree, err
 	if caching {
 		e.entries = append(e.entries, entry{key, packed})
 	}
-	settle(after)
 	return after, nil
 }
 
