@@ -14,7 +14,6 @@ import (
 type access struct {
 	home     address // whose host the credentials are for
 	auth     transport.AuthMethod
-	ca       []byte
 	progress io.Writer
 	pauses   []time.Duration
 }
@@ -23,7 +22,7 @@ type access struct {
 const TokenUser = "oauth2"
 
 func accessFor(home address, o Options) (*access, error) {
-	a := &access{home: home, ca: o.CA, progress: o.Progress, pauses: o.Pauses}
+	a := &access{home: home, progress: o.Progress, pauses: o.Pauses}
 	if a.pauses == nil {
 		a.pauses = []time.Duration{time.Second, 4 * time.Second}
 	}

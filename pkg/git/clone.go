@@ -112,7 +112,11 @@ func Clone(ctx context.Context, o Options) (Checkout, error) {
 		return Checkout{}, err
 	}
 
-	ctx = withProxy(ctx, o.Proxy)
+	ctx, end, err := withHTTP(ctx, o.Proxy, o.CA)
+	if err != nil {
+		return Checkout{}, fault.At(Side, err)
+	}
+	defer end()
 	checkout, err := interruptible(ctx, func() (Checkout, error) {
 		return access.cloneTree(ctx, from, o.Revision, o.Rules, o.Dir, o.KeepGitDir, o.Submodules)
 	})

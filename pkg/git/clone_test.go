@@ -198,6 +198,41 @@ func TestCloneRetriesAServerError(t *testing.T) {
 	}
 }
 
+// TestCloneListsOnce: the references that a server has listed are not asked for again, but by another attempt.
+func TestCloneListsOnce(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	for name, row := range map[string]struct {
+		refused int // fetches that fail
+		listed  int32
+	}{"at once": {0, 1}, "at the second attempt": {1, 2}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var listed, fetched atomic.Int32
+			server := serve(t, gitserver.Options{Root: h.root, Username: "release", Password: "s3cr3t"}, true, func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					_, _, known := r.BasicAuth()
+					switch {
+					case known && strings.HasSuffix(r.URL.Path, "/info/refs"):
+						listed.Add(1)
+					case known && int(fetched.Add(1)) <= row.refused:
+						w.WriteHeader(http.StatusServiceUnavailable)
+						return
+					}
+					next.ServeHTTP(w, r)
+				})
+			})
+			got, err := git.Clone(t.Context(), git.Options{
+				URL: server.URL + "/team/hello.git", Revision: "main", Dir: t.TempDir(), CA: server.CA,
+				Username: "release", Password: "s3cr3t", Pauses: []time.Duration{time.Millisecond},
+			})
+			if err != nil || got.Hash != h.second || listed.Load() != row.listed {
+				t.Errorf("got %s, %v; the references were listed %d times, not %d", got.Hash, err, listed.Load(), row.listed)
+			}
+		})
+	}
+}
+
 func TestCloneStopsWhenCancelled(t *testing.T) {
 	t.Parallel()
 	arrived := make(chan struct{})

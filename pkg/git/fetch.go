@@ -25,9 +25,10 @@ func (a *access) fetch(ctx context.Context, from address, revision, dir string) 
 	if err != nil {
 		return nil, target{}, err
 	}
+	ctx = withAdvertised(ctx)
 	var refs []*plumbing.Reference
 	err = a.retry(ctx, func() error {
-		refs, err = remote.ListContext(ctx, &gogit.ListOptions{Auth: a.authFor(from), CABundle: a.ca})
+		refs, err = remote.ListContext(ctx, &gogit.ListOptions{Auth: a.authFor(from)})
 		return classify(err)
 	})
 	if err != nil {
@@ -69,7 +70,7 @@ func (a *access) attempts(from address, at target) []*gogit.FetchOptions {
 	fetch := func(depth int, specs ...config.RefSpec) *gogit.FetchOptions {
 		return &gogit.FetchOptions{
 			RefSpecs: specs, Depth: depth, Tags: gogit.NoTags, Force: true,
-			Auth: a.authFor(from), CABundle: a.ca, Progress: a.progress,
+			Auth: a.authFor(from), Progress: a.progress,
 		}
 	}
 	all := fetch(0, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")

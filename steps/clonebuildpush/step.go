@@ -9,6 +9,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
 
 	"dockline/pkg/fault"
 	"dockline/pkg/image"
@@ -100,7 +101,7 @@ func (r *runner) Run(ctx context.Context, rt *step.Runtime) (step.Outcome, error
 	return r.runAll(ctx, rt)
 }
 
-// runAll clones, builds and pushes. The registry is asked first whether it lets the image in, so that a wrong password
+// runAll clones, builds and pushes. The registry is asked meanwhile whether it lets the image in, so that a wrong password
 // does not cost a build.
 func (r *runner) runAll(ctx context.Context, rt *step.Runtime) (step.Outcome, error) {
 	access, err := r.Registry.Access(rt, side)
@@ -114,10 +115,7 @@ func (r *runner) runAll(ctx context.Context, rt *step.Runtime) (step.Outcome, er
 		return step.Outcome{}, err
 	}
 	defer done()
-	if err := target.CheckPush(ctx); err != nil {
-		return step.Outcome{}, err
-	}
-	from, cleanUp, err := r.fetch(ctx, rt)
+	from, cleanUp, err := r.fetchForPush(ctx, rt, target)
 	if err != nil {
 		return step.Outcome{}, err
 	}
@@ -162,6 +160,29 @@ func (r *runner) runAll(ctx context.Context, rt *step.Runtime) (step.Outcome, er
 		r.pushCached(ctx, rt, target, built.cached)
 	}
 	return outcome, err
+}
+
+// fetchForPush is fetch, while the registry is asked whether the image may be pushed. What fails first ends the other.
+func (r *runner) fetchForPush(
+	ctx context.Context, rt *step.Runtime, target *registry.Repository,
+) (from source, cleanUp func(), err error) {
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() (err error) {
+		defer fault.Catch(&err)
+		return target.CheckPush(ctx)
+	})
+	both.Go(func() (err error) {
+		defer fault.Catch(&err)
+		from, cleanUp, err = r.fetch(ctx, rt)
+		return err
+	})
+	if err := both.Wait(); err != nil {
+		if cleanUp != nil {
+			cleanUp()
+		}
+		return source{}, nil, err
+	}
+	return from, cleanUp, nil
 }
 
 // keyOf returns how to find out the key of a build, which is planned to be a tag then; nil where none is asked for.
