@@ -24,6 +24,7 @@ import (
 // Environment is a namespace and the stream tag in it.
 type Environment struct {
 	Name      imagestream.Name
+	API       *cluster.Cluster
 	Streams   *imagestream.Client
 	Workloads *workload.Client
 }
@@ -53,7 +54,7 @@ func Open(rt *step.Runtime, access step.Cluster, patience cluster.Patience, sett
 		return nil, err
 	}
 	return &Environment{
-		Name: name, Streams: imagestream.In(c, settings.Namespace), Workloads: workload.In(c, settings.Namespace),
+		Name: name, API: c, Streams: imagestream.In(c, settings.Namespace), Workloads: workload.In(c, settings.Namespace),
 	}, nil
 }
 

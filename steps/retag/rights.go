@@ -1,0 +1,149 @@
+package retag
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"dockline/pkg/cluster"
+	"dockline/pkg/fault"
+	"dockline/pkg/imagestream"
+	"dockline/pkg/workload"
+)
+
+// The Roles in tekton/environment/roles.yaml.
+const (
+	lookRole   = "dockline-look"
+	tagRole    = "dockline-tag"
+	createRole = "dockline-create"
+)
+
+// need is a right that this run uses, and the Role that gives it.
+type need struct {
+	cluster.Right
+	role string
+}
+
+// needs returns the rights that this run uses when it moves the tag, whether or not the stream is there yet. That a name
+// is asked for too is for Roles that are bound to one stream (resourceNames).
+func (r *run) needs() []need {
+	of := func(verb string, resource cluster.Resource, name, role string) need {
+		return need{cluster.Right{Verb: verb, Resource: resource, Namespace: r.Namespace, Name: name}, role}
+	}
+	needs := []need{
+		of("get", imagestream.Streams, r.Name.Stream, lookRole),
+		of("watch", imagestream.Streams, r.Name.Stream, tagRole),
+		of("create", imagestream.StreamTags, "", tagRole),
+		of("update", imagestream.StreamTags, r.Name.String(), tagRole),
+		of("get", imagestream.Images, "", lookRole),
+	}
+	if !r.Rollback {
+		needs = append(needs, of("create", imagestream.Imports, "", tagRole))
+	}
+	for _, right := range workload.LookRights(r.Namespace) {
+		needs = append(needs, need{right, lookRole})
+	}
+	if r.CreateApp {
+		for _, right := range workload.CreateRights(r.Namespace, cmp.Or(r.AppName, r.Name.Stream)) {
+			needs = append(needs, need{right, createRole})
+		}
+	}
+	return needs
+}
+
+// find reads the stream (nil where there is none), and asks at the same time whether the account has all the rights that
+// the run uses: a run that would end half-way for want of one ends here, before anything is changed. The answers take no
+// longer than the stream's. Where the cluster does not answer such questions, the run goes on: what is not allowed is then
+// refused when it is done.
+func (r *run) find(ctx context.Context) (*imagestream.Stream, error) {
+	needs := r.needs()
+	rights := make([]cluster.Right, len(needs))
+	for i, one := range needs {
+		rights[i] = one.Right
+	}
+	asking, stop := context.WithCancel(ctx)
+	defer stop()
+	var (
+		lacking []cluster.Right
+		unknown error
+	)
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		defer fault.Catch(&unknown)
+		lacking, unknown = r.API.Missing(asking, rights)
+	}()
+	stream, err := r.Streams.Find(ctx, r.Name.Stream)
+	failed := err != nil && fault.KindOf(err) != fault.Denied
+	if failed {
+		stop()
+	}
+	if <-asked; failed {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("reading %s: %w", r.Name, cluster.Ended(ctx))
+	}
+	if unknown != nil {
+		event := r.rt.Log.Warn()
+		if kind := fault.KindOf(unknown); kind == fault.Denied || kind == fault.NotFound {
+			event = r.rt.Log.Debug()
+		}
+		event.Err(unknown).Msg("the cluster does not tell beforehand what this account may do: a missing right shows when it is used")
+	}
+	lacks := slices.DeleteFunc(needs, func(one need) bool {
+		return !slices.Contains(lacking, one.Right) || err == nil && r.unused(one.Right, stream)
+	})
+	if lacks = r.doWithout(lacks); len(lacks) == 0 {
+		return stream, err
+	}
+	return nil, r.missing(ctx, lacks)
+}
+
+// unused tells which rights a run does not use, the stream being there or not.
+func (r *run) unused(right cluster.Right, stream *imagestream.Stream) bool {
+	switch {
+	case right.Resource == imagestream.StreamTags && right.Verb == "create":
+		return stream != nil
+	case right.Resource == imagestream.StreamTags && right.Verb == "update":
+		return stream == nil
+	}
+	return right.Resource == imagestream.Streams && right.Verb == "get" // it was used already
+}
+
+// doWithout takes out the one right that only saves time, and says so.
+func (r *run) doWithout(lacks []need) []need {
+	return slices.DeleteFunc(lacks, func(one need) bool {
+		watches := one.Verb == "watch"
+		if watches {
+			r.rt.Log.Warn().Msgf("the account may not %s: the end of the import is noticed later (the Role %s gives that right)",
+				one, one.role)
+		}
+		return watches
+	})
+}
+
+// missing is the error that names all rights that are missing, whose they are, and the Roles that give them.
+func (r *run) missing(ctx context.Context, lacks []need) error {
+	var (
+		rights []cluster.Right
+		roles  []string
+	)
+	for _, one := range lacks {
+		rights = append(rights, one.Right)
+		if !slices.Contains(roles, one.role) {
+			roles = append(roles, one.role)
+		}
+	}
+	give := "Role " + roles[0] + " gives"
+	if len(roles) > 1 {
+		give = "Roles " + strings.Join(roles[:len(roles)-1], ", ") + " and " + roles[len(roles)-1] + " give"
+	}
+	who := cmp.Or(r.API.User(ctx), "this account")
+	return fault.WithHint(fault.At(cluster.Side, fault.New(fault.Denied,
+		"checking the rights for %s: %s may not, in the namespace %q, %s", r.Name, who, r.Namespace, cluster.ListRights(rights))),
+		fmt.Sprintf("Nothing was changed. The %s what is missing (tekton/environment/roles.yaml): bind it in the namespace %s to %s.",
+			give, r.Namespace, who))
+}
