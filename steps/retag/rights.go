@@ -96,7 +96,10 @@ func (r *run) find(ctx context.Context) (*imagestream.Stream, error) {
 	lacks := slices.DeleteFunc(needs, func(one need) bool {
 		return !slices.Contains(lacking, one.Right) || err == nil && r.unused(one.Right, stream)
 	})
-	if lacks = r.doWithout(lacks); len(lacks) == 0 {
+	if !slices.ContainsFunc(lacks, func(one need) bool { return one.Verb != "watch" }) {
+		for _, one := range lacks { // the one right that only saves time
+			r.rt.Log.Warn().Msgf("the account may not %s: the end of the import is noticed later (the Role %s gives that right)", one, one.role)
+		}
 		return stream, err
 	}
 	return nil, r.missing(ctx, lacks)
@@ -113,18 +116,6 @@ func (r *run) unused(right cluster.Right, stream *imagestream.Stream) bool {
 	return right.Resource == imagestream.Streams && right.Verb == "get" // it was used already
 }
 
-// doWithout takes out the one right that only saves time, and says so.
-func (r *run) doWithout(lacks []need) []need {
-	return slices.DeleteFunc(lacks, func(one need) bool {
-		watches := one.Verb == "watch"
-		if watches {
-			r.rt.Log.Warn().Msgf("the account may not %s: the end of the import is noticed later (the Role %s gives that right)",
-				one, one.role)
-		}
-		return watches
-	})
-}
-
 // missing is the error that names all rights that are missing, whose they are, and the Roles that give them.
 func (r *run) missing(ctx context.Context, lacks []need) error {
 	var (
@@ -137,13 +128,13 @@ func (r *run) missing(ctx context.Context, lacks []need) error {
 			roles = append(roles, one.role)
 		}
 	}
-	give := "Role " + roles[0] + " gives"
+	give, them := "Role "+roles[0]+" gives", "it"
 	if len(roles) > 1 {
-		give = "Roles " + strings.Join(roles[:len(roles)-1], ", ") + " and " + roles[len(roles)-1] + " give"
+		give, them = "Roles "+strings.Join(roles[:len(roles)-1], ", ")+" and "+roles[len(roles)-1]+" give", "them"
 	}
 	who := cmp.Or(r.API.User(ctx), "this account")
 	return fault.WithHint(fault.At(cluster.Side, fault.New(fault.Denied,
 		"checking the rights for %s: %s may not, in the namespace %q, %s", r.Name, who, r.Namespace, cluster.ListRights(rights))),
-		fmt.Sprintf("Nothing was changed. The %s what is missing (tekton/environment/roles.yaml): bind it in the namespace %s to %s.",
-			give, r.Namespace, who))
+		fmt.Sprintf("Nothing was changed. The %s what is missing (tekton/environment/roles.yaml): bind %s in the namespace %s to %s.",
+			give, them, r.Namespace, who))
 }
