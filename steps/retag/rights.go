@@ -26,8 +26,8 @@ type need struct {
 	role string
 }
 
-// needs returns the rights that this run uses when it moves the tag, whether or not the stream is there yet. That a name
-// is asked for too is for Roles that are bound to one stream (resourceNames).
+// needs returns the rights that this run uses when it moves the tag. That a name is asked for too is for Roles that are
+// given for one stream (resourceNames).
 func (r *run) needs() []need {
 	of := func(verb string, resource cluster.Resource, name, role string) need {
 		return need{cluster.Right{Verb: verb, Resource: resource, Namespace: r.Namespace, Name: name}, role}
@@ -53,38 +53,26 @@ func (r *run) needs() []need {
 	return needs
 }
 
-// find reads the stream (nil where there is none), and asks at the same time whether the account has all the rights that
-// the run uses: a run that would end half-way for want of one ends here, before anything is changed. The answers take no
-// longer than the stream's. Where the cluster does not answer such questions, the run goes on: what is not allowed is then
-// refused when it is done.
+// find reads the stream (nil where there is none), and then asks whether the account has all the rights that the run
+// uses: one that would end half-way for want of a right ends here, before anything is changed. It costs one round trip, on
+// the connection that the stream came by. Where the cluster does not answer such questions the run goes on: what is not
+// allowed is then refused when it is done.
 func (r *run) find(ctx context.Context) (*imagestream.Stream, error) {
+	stream, err := r.Streams.Find(ctx, r.Name.Stream)
+	if err != nil && fault.KindOf(err) != fault.Denied {
+		return nil, err
+	}
 	needs := r.needs()
+	if err == nil {
+		needs = slices.DeleteFunc(needs, func(one need) bool { return unused(one.Right, stream) })
+	}
 	rights := make([]cluster.Right, len(needs))
 	for i, one := range needs {
 		rights[i] = one.Right
 	}
-	asking, stop := context.WithCancel(ctx)
-	defer stop()
-	var (
-		lacking []cluster.Right
-		unknown error
-	)
-	asked := make(chan struct{})
-	go func() {
-		defer close(asked)
-		defer fault.Catch(&unknown)
-		lacking, unknown = r.API.Missing(asking, rights)
-	}()
-	stream, err := r.Streams.Find(ctx, r.Name.Stream)
-	failed := err != nil && fault.KindOf(err) != fault.Denied
-	if failed {
-		stop()
-	}
-	if <-asked; failed {
-		return nil, err
-	}
+	lacking, unknown := r.API.Missing(ctx, rights)
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("reading %s: %w", r.Name, cluster.Ended(ctx))
+		return nil, fmt.Errorf("checking the rights for %s: %w", r.Name, cluster.Ended(ctx))
 	}
 	if unknown != nil {
 		event := r.rt.Log.Warn()
@@ -93,27 +81,25 @@ func (r *run) find(ctx context.Context) (*imagestream.Stream, error) {
 		}
 		event.Err(unknown).Msg("the cluster does not tell beforehand what this account may do: a missing right shows when it is used")
 	}
-	lacks := slices.DeleteFunc(needs, func(one need) bool {
-		return !slices.Contains(lacking, one.Right) || err == nil && r.unused(one.Right, stream)
-	})
-	if !slices.ContainsFunc(lacks, func(one need) bool { return one.Verb != "watch" }) {
-		for _, one := range lacks { // the one right that only saves time
-			r.rt.Log.Warn().Msgf("the account may not %s: the end of the import is noticed later (the Role %s gives that right)", one, one.role)
-		}
-		return stream, err
+	lacks := slices.DeleteFunc(needs, func(one need) bool { return !slices.Contains(lacking, one.Right) })
+	if slices.ContainsFunc(lacks, func(one need) bool { return one.Verb != "watch" }) {
+		return nil, r.missing(ctx, lacks)
 	}
-	return nil, r.missing(ctx, lacks)
+	for _, one := range lacks { // the one right that only saves time
+		r.rt.Log.Warn().Msgf("the account may not %s: the end of the import is noticed later (the Role %s gives that right)", one, one.role)
+	}
+	return stream, err
 }
 
-// unused tells which rights a run does not use, the stream being there or not.
-func (r *run) unused(right cluster.Right, stream *imagestream.Stream) bool {
+// unused tells which rights a run does not use once the stream was read, and is there or not.
+func unused(right cluster.Right, stream *imagestream.Stream) bool {
 	switch {
 	case right.Resource == imagestream.StreamTags && right.Verb == "create":
 		return stream != nil
 	case right.Resource == imagestream.StreamTags && right.Verb == "update":
 		return stream == nil
 	}
-	return right.Resource == imagestream.Streams && right.Verb == "get" // it was used already
+	return right.Resource == imagestream.Streams && right.Verb == "get"
 }
 
 // missing is the error that names all rights that are missing, whose they are, and the Roles that give them.

@@ -160,8 +160,8 @@ func TestRightsAreAskedForAtOnce(t *testing.T) {
 		with          []string
 		access, whose int
 	}{
-		{"a move", everything, nil, 12, 0},
-		{"a first deployment", everything, []string{"CREATE_APP=true"}, 18, 1},
+		{"a move", everything, nil, 10, 0},
+		{"a first deployment", everything, []string{"CREATE_APP=true"}, 16, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
