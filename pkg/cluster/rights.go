@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -114,6 +115,10 @@ func (c *Cluster) review(ctx context.Context, doing string, r Resource, spec map
 	})
 	return status, err
 }
+
+// Forbidden tells whether err is the API's refusal of a user that it knows, for want of a right. To one that it does not know
+// it has nothing else to say either.
+func Forbidden(err error) bool { return apierrors.IsForbidden(err) }
 
 // onceEach tells of each attempt once, however many calls make it.
 func onceEach(tell func(Retry)) func(Retry) {

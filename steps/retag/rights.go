@@ -59,7 +59,7 @@ func (r *run) needs() []need {
 // allowed is then refused when it is done.
 func (r *run) find(ctx context.Context) (*imagestream.Stream, error) {
 	stream, err := r.Streams.Find(ctx, r.Name.Stream)
-	if err != nil && fault.KindOf(err) != fault.Denied {
+	if err != nil && !cluster.Forbidden(err) {
 		return nil, err
 	}
 	needs := r.needs()

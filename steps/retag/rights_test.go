@@ -162,6 +162,7 @@ func TestRightsAreAskedForAtOnce(t *testing.T) {
 	}{
 		{"a move", everything, nil, 10, 0},
 		{"a first deployment", everything, []string{"CREATE_APP=true"}, 16, 1},
+		{"a token that the cluster does not know", everything, []string{"KUBE_TOKEN=bad-token"}, 0, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()

@@ -26,7 +26,7 @@ type world struct {
 	*imageapi.Server
 	url      string
 	registry *faultyregistry.Registry
-	requests func() []string // METHOD PATH of what was asked so far
+	requests func() []string // METHOD PATH of what all but the admin asked so far
 }
 
 // everything is what retag uses, all but to create the parts of an app.
@@ -50,7 +50,7 @@ func newWorld(t *testing.T, rules []imageapi.Rule) *world {
 	asked := make(chan []string, 1)
 	asked <- nil
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") == "Bearer good" {
+		if r.Header.Get("Authorization") != "Bearer admin" {
 			asked <- append(<-asked, r.Method+" "+r.URL.Path)
 		}
 		api.ServeHTTP(w, r)
