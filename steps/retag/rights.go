@@ -39,7 +39,7 @@ func (r *run) needs() []need {
 		of("update", imagestream.StreamTags, r.Name.String(), tagRole),
 		of("get", imagestream.Images, "", lookRole),
 	}
-	if !r.Rollback {
+	if !r.Rollback || r.ExpectCurrent != "" {
 		needs = append(needs, of("create", imagestream.Imports, "", tagRole))
 	}
 	for _, right := range workload.LookRights(r.Namespace) {
@@ -64,7 +64,7 @@ func (r *run) find(ctx context.Context) (*imagestream.Stream, error) {
 	}
 	needs := r.needs()
 	if err == nil {
-		needs = slices.DeleteFunc(needs, func(one need) bool { return unused(one.Right, stream) })
+		needs = slices.DeleteFunc(needs, func(one need) bool { return r.unused(one.Right, stream) })
 	}
 	rights := make([]cluster.Right, len(needs))
 	for i, one := range needs {
@@ -91,15 +91,19 @@ func (r *run) find(ctx context.Context) (*imagestream.Stream, error) {
 	return stream, err
 }
 
-// unused tells which rights a run does not use once the stream was read, and is there or not.
-func unused(right cluster.Right, stream *imagestream.Stream) bool {
-	switch {
-	case right.Resource == imagestream.StreamTags && right.Verb == "create":
-		return stream != nil
-	case right.Resource == imagestream.StreamTags && right.Verb == "update":
-		return stream == nil
+// unused tells which rights a run does not use after it has read the stream, which is there or not.
+func (r *run) unused(right cluster.Right, stream *imagestream.Stream) bool {
+	switch right.Resource {
+	case imagestream.Streams:
+		return right.Verb == "get"
+	case imagestream.StreamTags:
+		return (right.Verb == "create") != (stream == nil)
+	case imagestream.Imports: // a rollback asks for the images of an index that EXPECT_CURRENT may mean
+		tag, _ := stream.Tag(r.Name.Tag)
+		now := tag.Digest()
+		return r.Rollback && (r.ExpectCurrent == none || now == "" || now == r.ExpectCurrent)
 	}
-	return right.Resource == imagestream.Streams && right.Verb == "get"
+	return false
 }
 
 // missing is the error that names all rights that are missing, whose they are, and the Roles that give them.

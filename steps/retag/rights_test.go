@@ -71,6 +71,10 @@ func TestMissingRights(t *testing.T) {
 			says: []string{`in the namespace "prod", get and watch imagestreams`}},
 		{name: "a rollback asks the registry nothing", rules: without("imagestreamimports", "create"), exists: true,
 			with: []string{"ROLLBACK=true", "REGISTRY="}, status: 4, says: []string{"no earlier image"}},
+		{name: "a rollback from what may be an image of an index", rules: without("imagestreamimports", "create"), exists: true,
+			with: []string{"ROLLBACK=true", "EXPECT_CURRENT=" + d12}, status: 5, says: []string{"create imagestreamimports"}},
+		{name: "a rollback from nothing", rules: without("imagestreamimports", "create"), exists: true,
+			with: []string{"ROLLBACK=true", "EXPECT_CURRENT=none"}, status: 3, says: []string{"EXPECT_CURRENT"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
