@@ -24,9 +24,9 @@ import (
 // Environment is a namespace and the stream tag in it.
 type Environment struct {
 	Name      imagestream.Name
-	API       *cluster.Cluster
 	Streams   *imagestream.Client
 	Workloads *workload.Client
+	API       *cluster.Cluster
 }
 
 // Open reads the cluster's settings; it does not connect yet. The zero patience is cluster.DefaultPatience.
@@ -54,7 +54,7 @@ func Open(rt *step.Runtime, access step.Cluster, patience cluster.Patience, sett
 		return nil, err
 	}
 	return &Environment{
-		Name: name, API: c, Streams: imagestream.In(c, settings.Namespace), Workloads: workload.In(c, settings.Namespace),
+		Name: name, Streams: imagestream.In(c, settings.Namespace), Workloads: workload.In(c, settings.Namespace), API: c,
 	}, nil
 }
 

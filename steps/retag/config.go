@@ -68,6 +68,7 @@ type Config struct {
 func (c *Config) Validate() error {
 	problems := []error{
 		c.Settings.Validate(), environment.CheckDigest("DIGEST", c.Digest), c.Cluster.Validate(),
+		c.checkRollbackTo(),
 	}
 	if c.ExpectCurrent != none {
 		problems = append(problems, environment.CheckDigest("EXPECT_CURRENT", c.ExpectCurrent))
@@ -84,7 +85,6 @@ func (c *Config) Validate() error {
 			problems = append(problems, step.Problem("IMAGE: %w", err))
 		}
 	}
-	problems = append(problems, c.checkRollbackTo())
 	if !c.Rollback {
 		problems = append(problems, c.Registry.Validate(""))
 	}
