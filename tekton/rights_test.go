@@ -54,12 +54,28 @@ func TestTheRolesAreWhatTheStepsNeed(t *testing.T) {
 				t.Parallel()
 				changed := map[string][]right{"retag": rights["retag"], "verify": rights["verify"]}
 				changed[account] = slices.Delete(slices.Clone(all), i, i+1)
-				if live(t, changed["retag"], changed["verify"]) == "" && missing != asksAgain {
+				failed := live(t, changed["retag"], changed["verify"])
+				if failed == "" && missing != asksAgain {
 					t.Error("nothing fails: the right is not needed")
+				}
+				if missing != asksAgain && account == "retag" && !namesRight(failed, missing) {
+					t.Errorf("before it changes anything, retag is to name the right, and the Role %s that gives it:\n%s", missing.role, failed)
 				}
 			})
 		}
 	}
+}
+
+// namesRight tells whether a run ended for want of that very right, by what it asked beforehand.
+func namesRight(output string, missing right) bool {
+	first := "retag [IMAGE=deepsky/hello:1.0 CREATE_APP=true]: exit status 5"
+	if missing.verb == "update" {
+		first = "retag [IMAGE=deepsky/hello:1.1 CREATE_APP=true]: exit status 5" // a new stream is created
+	}
+	return strings.HasPrefix(output, first) &&
+		strings.Contains(output, "checking the rights for hello-app:dev: system:serviceaccount:dockline-build:retag may not") &&
+		strings.Contains(output, missing.verb+" "+missing.resource) &&
+		strings.Contains(output, "Nothing was changed. The Role "+missing.role+" gives what is missing")
 }
 
 // rightsIn returns what each account may do in an environment.

@@ -25,6 +25,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, q request) {
 		body, err = s.answerStreamImage(q)
 	case imageStreamImports:
 		code, body, err = s.answerImport(r, q)
+	case accessReviews, selfReviews:
+		code, body, err = s.answerReview(r, q)
 	default:
 		code, body, err = s.answerObject(r, q)
 	}

@@ -43,6 +43,7 @@ var (
 	resources = []resource{
 		namespaces, secrets, services, pods, events, controllers, deployments, replicaSets, statefulSets, daemonSets,
 		cronJobs, deploymentConfigs, routes, images, imageStreams, imageStreamTags, imageStreamImages, imageStreamImports,
+		accessReviews, selfReviews,
 	}
 )
 
@@ -105,7 +106,7 @@ func answerGroup(w http.ResponseWriter, path string) bool {
 			Verbs: metav1.Verbs{"create", "delete", "get", "list", "patch", "update", "watch"},
 		}
 		switch one.plural {
-		case imageStreamImports.plural:
+		case imageStreamImports.plural, accessReviews.plural, selfReviews.plural:
 			described.Verbs = metav1.Verbs{"create"}
 		case imageStreamImages.plural:
 			described.Verbs = metav1.Verbs{"get"}

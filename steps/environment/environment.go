@@ -26,6 +26,7 @@ type Environment struct {
 	Name      imagestream.Name
 	Streams   *imagestream.Client
 	Workloads *workload.Client
+	API       *cluster.Cluster
 }
 
 // Open reads the cluster's settings; it does not connect yet. The zero patience is cluster.DefaultPatience.
@@ -53,7 +54,7 @@ func Open(rt *step.Runtime, access step.Cluster, patience cluster.Patience, sett
 		return nil, err
 	}
 	return &Environment{
-		Name: name, Streams: imagestream.In(c, settings.Namespace), Workloads: workload.In(c, settings.Namespace),
+		Name: name, Streams: imagestream.In(c, settings.Namespace), Workloads: workload.In(c, settings.Namespace), API: c,
 	}, nil
 }
 

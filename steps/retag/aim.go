@@ -88,19 +88,19 @@ const rolledBackFrom = "dockline/rolled-back-from"
 func (r *run) aimBack() (goal, error) {
 	digest := r.Digest
 	switch {
+	case r.RollbackTo != "":
+		return r.aimTo()
 	case digest != "":
 		if !slices.ContainsFunc(r.before.History, func(i imagestream.Item) bool { return i.Digest == digest }) {
-			return goal{}, fault.At(cluster.Side, fault.New(fault.NotFound,
-				"rolling back %s: its history has no image %s", r.Name, digest))
+			return goal{}, r.notInHistory("no image " + digest)
 		}
-	case r.before.Annotations[rolledBackFrom] != "" && r.before.From.Kind == imagestream.ImageStreamImage:
+	case rolledBack(r.before):
 		digest = r.before.Digest()
 		r.rt.Log.Info().Str("from", r.before.Annotations[rolledBackFrom]).Msg("the tag was rolled back already")
 	default:
 		item, found := r.before.Previous()
 		if !found {
-			return goal{}, fault.At(cluster.Side, fault.New(fault.NotFound,
-				"rolling back %s: its history has no earlier image", r.Name))
+			return goal{}, r.notInHistory("no earlier image")
 		}
 		digest = item.Digest
 	}
@@ -138,6 +138,7 @@ func (r *run) restored(digest, from string) imagestream.Change {
 	if earlier := r.before.Annotations[rolledBackFrom]; earlier != "" && change.Annotations == nil {
 		change.Annotations = map[string]string{rolledBackFrom: earlier}
 	}
+	r.restoreVersions(&change)
 	return change
 }
 

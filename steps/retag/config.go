@@ -43,9 +43,14 @@ type Config struct {
 	CreateApp bool `env:"CREATE_APP"`
 	// Name of what CREATE_APP makes. Unset means the stream's name.
 	AppName string `env:"APP_NAME"`
-	// Go back to the previous image of the tag's history (or to DIGEST) instead of to IMAGE. A second run does not go
-	// back further.
+	// Go back to the previous image of the tag's history (or to ROLLBACK_TO or DIGEST) instead of to IMAGE. A second run
+	// does not go back further.
 	Rollback bool `env:"ROLLBACK"`
+	// With ROLLBACK, where to go back to instead: a version (`1.0`), a digest (its beginning is enough: sha256: and 12
+	// digits), or an age (`2h`, `3d`: what the tag meant that long ago). Versions are known of the present image and of
+	// those that retag has moved the tag away from; of several images that were that version, the newest counts that the
+	// tag does not mean now. A second run changes nothing.
+	RollbackTo string `env:"ROLLBACK_TO"`
 	// Go back by itself to the image that the tag meant before, when the import or the rollout fails. The step then still
 	// fails.
 	RollbackOnFailure bool `env:"ROLLBACK_ON_FAILURE"`
@@ -63,6 +68,7 @@ type Config struct {
 func (c *Config) Validate() error {
 	problems := []error{
 		c.Settings.Validate(), environment.CheckDigest("DIGEST", c.Digest), c.Cluster.Validate(),
+		c.checkRollbackTo(),
 	}
 	if c.ExpectCurrent != none {
 		problems = append(problems, environment.CheckDigest("EXPECT_CURRENT", c.ExpectCurrent))

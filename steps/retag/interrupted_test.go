@@ -49,7 +49,10 @@ func TestInterrupted(t *testing.T) {
 			c.Tag("hello-app", "dev", v10)
 			c.Stick()
 			seen, stop := false, make(chan struct{})
-			c.Fail(func(method, _ string) (int, string, string) { // under the cluster's lock
+			c.Fail(func(method, path string) (int, string, string) { // under the cluster's lock
+				if strings.Contains(path, "/selfsubject") { // several at once, beside the first look at the stream
+					return 0, "", ""
+				}
 				if seen && row.after || method == row.method && !row.after {
 					_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
 					if !row.after {

@@ -75,7 +75,7 @@ func (g goal) met(digest string) bool {
 }
 
 func (r *run) do(ctx context.Context) error {
-	stream, err := r.Streams.Find(ctx, r.Name.Stream)
+	stream, err := r.find(ctx)
 	if err != nil {
 		return err
 	}
@@ -156,6 +156,7 @@ func (r *run) move(ctx context.Context, stream *imagestream.Stream) (imagestream
 	from := r.goal.change.From
 	log.Info().Str("from", r.before.String()).Str("to", from.Name).Str("digest", r.goal.digest).Msg("moving the tag")
 	r.moving = true
+	r.rememberVersion(&r.goal.change)
 	generation, err := r.Streams.Move(ctx, stream, r.Name, r.goal.change)
 	if err != nil {
 		return imagestream.Tag{}, err
