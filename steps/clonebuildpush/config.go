@@ -91,6 +91,10 @@ type Config struct {
 	// Build arguments, NAME=VALUE, separated by commas, or one a line where a value holds a comma. They can be read
 	// in the image's history: they are no place for secrets.
 	BuildArgs string `env:"BUILD_ARGS"`
+	// File with build arguments, NAME=VALUE, one a line: a path in CONTEXT_DIR, or an absolute one in this container. A value
+	// is all that follows the first =, quotes and spaces included; a line that begins with # says nothing. BUILD_ARGS goes
+	// before it where both have a name.
+	BuildArgsFile string `env:"BUILD_ARGS_FILE"`
 	// Stage of the Dockerfile to build. Unset means the last one.
 	BuildTarget string `env:"BUILD_TARGET"`
 	// Platform of the image, such as linux/amd64. Unset means this machine's.
@@ -203,6 +207,9 @@ func (c *Config) Validate() error {
 	}
 	_, err := pairs(c.BuildArgs)
 	check("BUILD_ARGS", err)
+	if c.BuildArgsFile != "" && !filepath.IsAbs(c.BuildArgsFile) && !filepath.IsLocal(c.BuildArgsFile) {
+		problem("BUILD_ARGS_FILE: %q leaves the repository", c.BuildArgsFile)
+	}
 	labels, err := pairs(c.Labels)
 	check("LABELS", err)
 	if _, set := labels[labelRevision]; set {
