@@ -55,7 +55,7 @@ func TestLargestBase(t *testing.T) {
 	image, many := host+"/base/go:image", host+"/base/go:index"
 	pull, err := newPuller(t.Context(), registry.Config{
 		Address: host, Username: "pusher", Password: registryPassword, Insecure: true,
-	}, []string{image, many}, nil)
+	}, mirrors{}, []string{image, many}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -95,6 +95,9 @@ type Config struct {
 	// is all that follows the first =, quotes and spaces included; a line that begins with # says nothing. BUILD_ARGS goes
 	// before it where both have a name.
 	BuildArgsFile string `env:"BUILD_ARGS_FILE"`
+	// Where images for FROM are looked for first, HOST=ADDRESS, separated by commas or white space: what HOST has as HOST/NAME,
+	// ADDRESS has as ADDRESS/NAME. Of several for one host the first that has it is taken, else the host itself.
+	RegistryMirrors string `env:"REGISTRY_MIRRORS"`
 	// Stage of the Dockerfile to build. Unset means the last one.
 	BuildTarget string `env:"BUILD_TARGET"`
 	// Platform of the image, such as linux/amd64. Unset means this machine's.
@@ -210,6 +213,8 @@ func (c *Config) Validate() error {
 	if c.BuildArgsFile != "" && !filepath.IsAbs(c.BuildArgsFile) && !filepath.IsLocal(c.BuildArgsFile) {
 		problem("BUILD_ARGS_FILE: %q leaves the repository", c.BuildArgsFile)
 	}
+	_, err = parseMirrors(c.RegistryMirrors)
+	check("REGISTRY_MIRRORS", err)
 	labels, err := pairs(c.Labels)
 	check("LABELS", err)
 	if _, set := labels[labelRevision]; set {

@@ -105,7 +105,11 @@ func (r *runner) prepare(
 		return nil, err
 	}
 	access.Retrying = rt.Retrying(baseSide)
-	pull, err := newPuller(ctx, access, images, where)
+	elsewhere, err := r.mirrors(rt)
+	if err != nil {
+		return nil, err
+	}
+	pull, err := newPuller(ctx, access, elsewhere, images, where)
 	if err != nil {
 		return nil, err
 	}
