@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -17,6 +18,10 @@ import (
 
 // mirrorAttempts is how often a mirror is asked that does not answer: there is the registry itself to ask.
 const mirrorAttempts = 2
+
+// longestLookup bounds the looking up of hosts that need not be asked: one that is cut off from the internet may have a
+// resolver that does not answer.
+const longestLookup = 5 * time.Second
 
 // mirrors are where else base images may be had. The zero value is nowhere.
 type mirrors struct {
@@ -119,19 +124,16 @@ func (p *puller) leave(address string, err error) {
 }
 
 // lookUp looks up a registry and its mirrors before the build, whichever of them has answered: any of them may be asked
-// while a RUN can have rewritten where their names lead. A host that is known to a proxy alone is not found here, and is
-// never looked up.
-func (p *puller) lookUp(ctx context.Context, pinned *pins, wanted name.Repository) error {
-	origin, err := p.open(endpoint{address: wanted.RegistryStr()})
-	if err != nil {
-		return err
-	}
-	for _, address := range append(p.mirrorsOf(origin, wanted), origin.Host()) {
+// while a RUN can have rewritten where their names lead. What is not found now, such as a host that only a proxy knows, is
+// looked up when it is asked, as ever.
+func (p *puller) lookUp(ctx context.Context, pinned *pins, origin *registry.Registry) {
+	ctx, cancel := context.WithTimeout(ctx, longestLookup)
+	defer cancel()
+	for _, address := range append(slices.Clone(p.mirrors.of[origin.Host()]), origin.Host()) {
 		host, _, _ := strings.Cut(address, "/")
 		if name, _, err := net.SplitHostPort(host); err == nil {
 			host = name
 		}
 		_, _ = pinned.addresses(ctx, host)
 	}
-	return nil
 }

@@ -123,6 +123,7 @@ func TestMirrors(t *testing.T) {
 		{description: "has not got that digest", path: "/hub/base/go:1", byDigest: true},
 		{description: "does not answer", closed: true, away: 1},
 		{description: "is overloaded", answer: status(http.StatusServiceUnavailable), away: 1},
+		{description: "has too much to do for us", answer: status(http.StatusTooManyRequests), away: 1},
 		{description: "has the manifest alone", path: "/hub/base/go:1", mirrored: true, kind: fault.NotFound, answer: func(w http.ResponseWriter, r *http.Request) bool {
 			return strings.Contains(r.URL.Path, "/blobs/") && r.Method == http.MethodGet && missing(w, "BLOB_UNKNOWN")
 		}},

@@ -52,8 +52,10 @@ func newPuller(
 		if _, _, err := p.Manifest(ctx, reference.Context(), reference.Identifier()); err != nil {
 			return nil, fmt.Errorf("%s: %w", where[image], err)
 		}
-		if err := p.lookUp(ctx, pinned, reference.Context()); err != nil {
-			return nil, fmt.Errorf("%s: %w", where[image], err)
+	}
+	for at, opened := range p.hosts {
+		if !at.mirror && len(elsewhere.of[opened.Host()]) > 0 {
+			p.lookUp(ctx, pinned, opened)
 		}
 	}
 	return p, nil
