@@ -83,6 +83,10 @@ type Build struct {
 	// knows.
 	BaseBytes int64
 
+	// BasePlace is where the Dockerfile names that largest image ("Dockerfile:1: FROM alpine:3"), for the error of one that does
+	// not fit. The default, empty, is not to tell.
+	BasePlace string
+
 	// Cache keeps layers from one build to the next. The default is nil, for none.
 	Cache *Cache
 

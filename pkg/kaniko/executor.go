@@ -19,6 +19,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/osscontainertools/kaniko/pkg/config"
+	"github.com/osscontainertools/kaniko/pkg/util"
 	"golang.org/x/sys/unix"
 
 	"dockline/pkg/fault"
@@ -68,6 +70,9 @@ func execute(told order) (done outcome, err error) {
 	if err := writeDoorKeys(told); err != nil {
 		return outcome{}, err
 	}
+	if err := clearForExecutor(); err != nil {
+		return outcome{}, err
+	}
 	written := filepath.Join(told.Work, "image")
 	last, err := runExecutor(told, executorArguments(told, written))
 	if errors.Is(err, ErrLeft) {
@@ -103,6 +108,18 @@ func execute(told order) (done outcome, err error) {
 	}
 	done.Digest, err = appendImage(layoutPath, image)
 	return done, err
+}
+
+// clearForExecutor empties the root, which executors leave as it is before the first stage: what is in this container's own
+// root is not in the image, and no link of the repository leads there.
+func clearForExecutor() error {
+	if err := ready("/", config.KanikoDir, true); err != nil {
+		return err
+	}
+	if err := util.InitIgnoreList(); err != nil {
+		return err
+	}
+	return util.DeleteFilesystem()
 }
 
 // reason leaves out what Kaniko wraps every failure of an instruction in.

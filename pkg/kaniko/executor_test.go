@@ -21,6 +21,7 @@ func setting(variable string) func(*sandbox.Spec) {
 
 func TestAnotherExecutor(t *testing.T) {
 	t.Parallel()
+	const outside = "what-only-the-container-has"
 	image := base(t)
 	for name, row := range map[string]struct {
 		dockerfile string
@@ -43,6 +44,11 @@ func TestAnotherExecutor(t *testing.T) {
 		"a RUN that leaves a daemon": {
 			"FROM " + image + "\nRUN [\"/bin/probe\", \"leave\", \"/bin/probe\", \"wait\"]\n", withExecutor, 0,
 			[]string{"BUILT sha256:"}, nil,
+		},
+		"nothing of the container's own files": {
+			"FROM " + image + "\nRUN [\"/bin/probe\", \"search\", \"" + hex.EncodeToString([]byte(outside)) + "\"]\n",
+			both(withExecutor, func(spec *sandbox.Spec) { spec.Files["/etc/outside"] = outside }), 0,
+			[]string{"LOG  SEARCHED 0\n", "BUILT sha256:"}, []string{"FOUND"},
 		},
 		"a build secret": {
 			"FROM scratch\nCOPY page /\n", both(withExecutor, setting("BUILD_SECRET="+buildSecret)), 2,

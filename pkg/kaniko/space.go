@@ -60,14 +60,23 @@ func (b Build) checkSpace() (warning string, err error) {
 	}
 	files, layers := b.BaseBytes*unpackedFactor, b.BaseBytes
 	if mountOf(folder, mounts.mounts).device == mountOf("/", mounts.mounts).device {
-		return root.judge(b.BaseBytes, files+layers)
+		warning, err = root.judge(b.BaseBytes, files+layers)
+		return warning, b.atBase(err)
 	}
 	first, err := root.judge(b.BaseBytes, files)
 	if err != nil {
-		return "", err
+		return "", b.atBase(err)
 	}
 	second, err := image.judge(0, layers)
 	return strings.Trim(first+"; "+second, "; "), err
+}
+
+// atBase says of the error of a base image that does not fit where the Dockerfile names it.
+func (b Build) atBase(err error) error {
+	if err == nil || b.BaseBytes == 0 || b.BasePlace == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", b.BasePlace, err)
 }
 
 // judge refuses where there is less room than certainly needed, and warns where there is less than is likely to be.

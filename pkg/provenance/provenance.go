@@ -43,8 +43,11 @@ type Parameters struct {
 	Target       string            `json:"target,omitempty"`
 	Platforms    []string          `json:"platforms"`
 	Labels       map[string]string `json:"labels,omitempty"`
+	Annotations  map[string]string `json:"annotations,omitempty"`
+	MediaTypes   string            `json:"mediaTypes,omitempty"` // "" for those of the base image
 	Reproducible bool              `json:"reproducible,omitempty"`
-	Secrets      []string          `json:"secrets,omitempty"` // names
+	Secrets      []string          `json:"secrets,omitempty"`  // names
+	Executor     string            `json:"executor,omitempty"` // path of another program that built
 }
 
 // Internal is what the builder decides, or is told by what runs it.

@@ -21,15 +21,18 @@ import (
 
 // making is what is known of a build beside the image: what PROVENANCE and SBOM tell.
 type making struct {
-	Images   []pulled  `json:"images,omitempty"`
-	Layers   []string  `json:"layers,omitempty"` // digests of those that were pulled
-	Started  time.Time `json:"started"`
-	Finished time.Time `json:"finished"`
+	BuildArgs map[string]string `json:"buildArgs,omitempty"`
+	Images    []pulled          `json:"images,omitempty"`
+	Layers    []string          `json:"layers,omitempty"` // digests of those that were pulled
+	Started   time.Time         `json:"started"`
+	Finished  time.Time         `json:"finished"`
 }
 
 // made is what is known of a build that is done.
 func made(ready *prepared, of built) (*making, error) {
-	told := &making{Images: ready.images, Started: of.started, Finished: of.finished}
+	told := &making{
+		BuildArgs: ready.requests[0].BuildArgs, Images: ready.images, Started: of.started, Finished: of.finished,
+	}
 	for _, one := range of.platforms {
 		manifest, err := one.Manifest()
 		if err != nil {
@@ -116,9 +119,10 @@ func unattached(err error) error {
 func (r *runner) provenance(rt *step.Runtime, what plan, from source, told *making) provenance.Predicate {
 	run := r.Records.Run(rt, "clone-build-push")
 	// Both were read by Validate.
-	args, _ := pairs(r.BuildArgs)
 	labels, _ := pairs(r.Labels)
-	for _, all := range []map[string]string{args, labels} {
+	annotations, _ := pairs(r.Annotations)
+	args := maps.Clone(told.BuildArgs)
+	for _, all := range []map[string]string{args, labels, annotations} {
 		for name, value := range all {
 			all[name] = rt.Masked(value)
 		}
@@ -141,7 +145,8 @@ func (r *runner) provenance(rt *step.Runtime, what plan, from source, told *maki
 			ExternalParameters: provenance.Parameters{
 				Source: project, Revision: rt.Masked(r.GitRevision), ContextDir: r.ContextDir, Dockerfile: r.Dockerfile,
 				BuildArgs: args, Target: r.BuildTarget, Platforms: r.platforms(), Labels: labels,
-				Reproducible: r.Reproducible, Secrets: slices.Sorted(maps.Keys(r.BuildSecrets)),
+				Annotations: annotations, MediaTypes: r.MediaTypes, Reproducible: r.Reproducible,
+				Secrets: slices.Sorted(maps.Keys(r.BuildSecrets)), Executor: r.KanikoExecutor,
 			},
 			InternalParameters:   provenance.Internal{BuildKey: what.Key, Person: run.Person},
 			ResolvedDependencies: dependencies,

@@ -111,6 +111,26 @@ func (s *stage) attached(digest string) map[string]said {
 	return all
 }
 
+// provenance reads what is said of how 1.0 was built.
+func (s *stage) provenance() (said provenance.Predicate) {
+	s.t.Helper()
+	if err := json.Unmarshal(s.attached(s.digest("1.0"))[provenance.Type].Predicate, &said); err != nil {
+		s.t.Fatal(err)
+	}
+	return said
+}
+
+// TestProvenanceNamesAnotherExecutor, which is not the Kaniko whose version is told.
+func TestProvenanceNamesAnotherExecutor(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.commit("one")
+	s.mustRun("PROVENANCE", "true", "KANIKO_EXECUTOR", "/kaniko/executor")
+	if got := s.provenance().BuildDefinition.ExternalParameters.Executor; got != "/kaniko/executor" {
+		t.Errorf("executor %q", got)
+	}
+}
+
 func TestProvenance(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -131,7 +151,7 @@ func TestProvenance(t *testing.T) {
 	key, _ := keyPair(t)
 	const pipeline = "https://gitlab.example.com/deepsky/hello/-/pipelines/42"
 	s.mustRun("PROVENANCE", "true", "BUILD_ARGS", "A=1,TOKEN="+gitPassword, "LABELS", "team=blue", "BUILD_SECRET_NPM", "s3cr3t-npm",
-		"CI_PIPELINE_URL", pipeline, "REUSE", reuseUnchanged, "RECORD_KEY", key, "PERSON", "jdoe")
+		"ANNOTATIONS", "docs=https://example.com/hello, token="+gitPassword, "MEDIA_TYPES", "oci", "CI_PIPELINE_URL", pipeline, "REUSE", reuseUnchanged, "RECORD_KEY", key, "PERSON", "jdoe")
 	digest := s.digest("1.0")
 	all := s.attached(digest)
 	got, ok := all[provenance.Type]
@@ -155,7 +175,8 @@ func TestProvenance(t *testing.T) {
 	want := provenance.Parameters{
 		Source: s.env["GIT_URL"], Revision: "develop", ContextDir: "hello_v1.0", Dockerfile: "Dockerfile",
 		BuildArgs: map[string]string{"A": "1", "TOKEN": asked.BuildArgs["TOKEN"]}, Platforms: []string{orOwnPlatform("")},
-		Labels: map[string]string{"team": "blue"}, Secrets: []string{"NPM"},
+		Labels: map[string]string{"team": "blue"}, Secrets: []string{"NPM"}, MediaTypes: "oci",
+		Annotations: map[string]string{"docs": "https://example.com/hello", "token": asked.Annotations["token"]},
 	}
 	if diff := cmp.Diff(want, asked); diff != "" {
 		t.Errorf("parameters (-want +got)\n%s", diff)
@@ -177,7 +198,7 @@ func TestProvenance(t *testing.T) {
 	}
 	// A run that reuses the image has not built it, and says nothing of how.
 	s.mustRun("PROVENANCE", "true", "BUILD_ARGS", "A=1,TOKEN="+gitPassword, "LABELS", "team=blue", "BUILD_SECRET_NPM", "s3cr3t-npm",
-		"CI_PIPELINE_URL", pipeline+"1", "REUSE", reuseUnchanged)
+		"ANNOTATIONS", "docs=https://example.com/hello, token="+gitPassword, "MEDIA_TYPES", "oci", "CI_PIPELINE_URL", pipeline+"1", "REUSE", reuseUnchanged)
 	if again := s.attached(digest); len(s.builder.requests) != 1 || !bytes.Equal(again[provenance.Type].Predicate, got.Predicate) {
 		t.Errorf("%d builds, attached: %v", len(s.builder.requests), again)
 	}

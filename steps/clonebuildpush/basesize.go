@@ -10,9 +10,9 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// baseBytes is how large the layers of the largest of these images are for a platform, as they are pulled, each layer once.
+// largestBase is the largest of these images for a platform, and how large its layers are, as they are pulled, each layer once.
 // What cannot be found out counts as nothing: the build itself will say what is wrong with it.
-func (p *puller) baseBytes(ctx context.Context, images []string, platform string) (largest int64) {
+func (p *puller) largestBase(ctx context.Context, images []string, platform string) (largest string, bytes int64) {
 	wanted := platforms.Only(platforms.DefaultSpec())
 	if parsed, err := platforms.Parse(platform); platform != "" && err == nil {
 		wanted = platforms.Only(parsed)
@@ -28,9 +28,11 @@ func (p *puller) baseBytes(ctx context.Context, images []string, platform string
 		for _, size := range layers {
 			sum += size
 		}
-		largest = max(largest, sum)
+		if sum > bytes {
+			largest, bytes = image, sum
+		}
 	}
-	return largest
+	return largest, bytes
 }
 
 // addLayers adds the layers that a manifest names, or, of an index, the manifest for the platform.

@@ -14,8 +14,8 @@ import (
 	"dockline/pkg/registry"
 )
 
-// TestBaseBytes sums up the layers of the largest image, and of an index the platform's alone.
-func TestBaseBytes(t *testing.T) {
+// TestLargestBase sums up the layers of the largest image, and of an index the platform's alone.
+func TestLargestBase(t *testing.T) {
 	t.Parallel()
 	host := startRegistry(t)
 	at := func(tag string) name.Reference {
@@ -55,7 +55,7 @@ func TestBaseBytes(t *testing.T) {
 	image, many := host+"/base/go:image", host+"/base/go:index"
 	pull, err := newPuller(t.Context(), registry.Config{
 		Address: host, Username: "pusher", Password: registryPassword, Insecure: true,
-	}, []string{image, many}, nil)
+	}, mirrors{}, []string{image, many}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,19 +63,21 @@ func TestBaseBytes(t *testing.T) {
 		images   []string
 		platform string
 		want     int64
+		largest  string
 	}{
-		"an image":                          {[]string{image}, "", size},
-		"an index":                          {[]string{many}, "", size},
-		"an index, for another platform":    {[]string{many}, "linux/s390x", otherSize},
-		"an index without the platform":     {[]string{many}, "linux/riscv64", 0},
-		"the same layers by two names":      {[]string{image, many}, "", size},
-		"none":                              {nil, "", 0},
-		"one that is not there, and is not": {[]string{host + "/base/go:none", "!"}, "", 0},
+		"an image":                          {[]string{image}, "", size, image},
+		"an index":                          {[]string{many}, "", size, many},
+		"an index, for another platform":    {[]string{many}, "linux/s390x", otherSize, many},
+		"an index without the platform":     {[]string{many}, "linux/riscv64", 0, ""},
+		"the same layers by two names":      {[]string{image, many}, "", size, image},
+		"two, of which one is larger":       {[]string{image, many}, "linux/s390x", otherSize, many},
+		"none":                              {nil, "", 0, ""},
+		"one that is not there, and is not": {[]string{host + "/base/go:none", "!"}, "", 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := pull.baseBytes(t.Context(), row.images, row.platform); got != row.want {
-				t.Errorf("got %d, want %d", got, row.want)
+			if largest, got := pull.largestBase(t.Context(), row.images, row.platform); got != row.want || largest != row.largest {
+				t.Errorf("got %q of %d, want %q of %d", largest, got, row.largest, row.want)
 			}
 		})
 	}

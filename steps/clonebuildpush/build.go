@@ -43,7 +43,9 @@ func (r *runner) build(
 	}
 	made.started = time.Now()
 	for i, request := range ready.requests {
-		request.BaseBytes = request.Pull.baseBytes(ctx, request.Images, request.Platform)
+		var base string
+		base, request.BaseBytes = request.Pull.largestBase(ctx, request.Images, request.Platform)
+		request.BasePlace = request.Where[base]
 		if layout != "" {
 			request.Layout, request.ReadOnly = layoutOf(layout, ready, i), []string{r.CheckoutDir}
 		}

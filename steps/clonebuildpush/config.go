@@ -91,6 +91,13 @@ type Config struct {
 	// Build arguments, NAME=VALUE, separated by commas, or one a line where a value holds a comma. They can be read
 	// in the image's history: they are no place for secrets.
 	BuildArgs string `env:"BUILD_ARGS"`
+	// File with build arguments, NAME=VALUE, one a line: a path in CONTEXT_DIR, or an absolute one in this container. A value
+	// is all that follows the first =, quotes and spaces included; a line that begins with # says nothing. BUILD_ARGS goes
+	// before it where both have a name.
+	BuildArgsFile string `env:"BUILD_ARGS_FILE"`
+	// Where images for FROM are looked for first, HOST=ADDRESS, separated by commas or white space: what HOST has as HOST/NAME,
+	// ADDRESS has as ADDRESS/NAME. Of several for one host the first that has it is taken, else the host itself.
+	RegistryMirrors string `env:"REGISTRY_MIRRORS"`
 	// Stage of the Dockerfile to build. Unset means the last one.
 	BuildTarget string `env:"BUILD_TARGET"`
 	// Platform of the image, such as linux/amd64. Unset means this machine's.
@@ -203,6 +210,11 @@ func (c *Config) Validate() error {
 	}
 	_, err := pairs(c.BuildArgs)
 	check("BUILD_ARGS", err)
+	if c.BuildArgsFile != "" && !filepath.IsAbs(c.BuildArgsFile) && !filepath.IsLocal(c.BuildArgsFile) {
+		problem("BUILD_ARGS_FILE: %q leaves the repository", c.BuildArgsFile)
+	}
+	_, err = parseMirrors(c.RegistryMirrors)
+	check("REGISTRY_MIRRORS", err)
 	labels, err := pairs(c.Labels)
 	check("LABELS", err)
 	if _, set := labels[labelRevision]; set {

@@ -56,7 +56,7 @@ var failingBuilds = []failingBuild{
 	{"a disk that has no room for the repository", "FROM {R}/deepsky/web:1\n", nil, 1 << 20, 6,
 		`unavailable: Git server: cloning "{G}": checking out COMMIT: write /kaniko/workspace-…/source/large: no space left on device. Hint: give the folder that is cloned into more room (exit status 6)`},
 	{"a disk that has no room for the base image", "FROM {R}/deepsky/web:1\nRUN [\"/bin/probe\", \"exit\", \"0\"]\n", nil, 6 << 20, 9,
-		`build failed: refusing to build: "/" has … MB left, and a base image alone needs … MB. Hint: give the container more room there (on Kubernetes ephemeral-storage, or a larger volume), or remove what fills it (exit status 9)`},
+		`build failed: Dockerfile:1: FROM {R}/deepsky/web:1: refusing to build: "/" has … MB left, and a base image alone needs … MB. Hint: give the container more room there (on Kubernetes ephemeral-storage, or a larger volume), or remove what fills it (exit status 9)`},
 	{"a disk that has no room for what is copied", "FROM scratch\nCOPY page /srv/\nCOPY large /srv/\n", nil, 6 << 20, 9,
 		`build failed: Dockerfile:3: COPY large /srv/: failed to copy files: copy file range failed: no space left on device. Hint: give the container more disk (in Kubernetes ephemeral-storage), or have the build write less (exit status 9)`},
 	{"a disk that a RUN fills", "FROM {R}/deepsky/web:1\nRUN [\"/bin/probe\", \"fill\", \"/srv/full\"]\n", nil, 64 << 20, 9,

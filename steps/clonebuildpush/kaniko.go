@@ -65,8 +65,8 @@ func (kanikoBuilder) Build(ctx context.Context, what request) (v1.Image, func(),
 	image, err := kaniko.Build{
 		ContextDir: what.ContextDir, Dockerfile: path, BuildArgs: args, Target: what.Target, Platform: what.Platform,
 		Labels: what.Labels, Annotations: what.Annotations, MediaTypes: what.MediaTypes, Reproducible: what.Reproducible,
-		Created: what.Created, Secrets: what.Secrets, Images: what.Images, BaseBytes: what.BaseBytes, Puller: what.Pull,
-		Cache: what.Cache, AllowPrivileged: what.AllowPrivileged, Layout: what.Layout, ReadOnly: what.ReadOnly,
+		Created: what.Created, Secrets: what.Secrets, Images: what.Images, BaseBytes: what.BaseBytes,
+		BasePlace: what.BasePlace, Puller: what.Pull, Cache: what.Cache, AllowPrivileged: what.AllowPrivileged, Layout: what.Layout, ReadOnly: what.ReadOnly,
 		Executor: what.Executor,
 		Log:      func(line kaniko.Line) { tell(what.Runtime, line) },
 	}.Run(ctx)

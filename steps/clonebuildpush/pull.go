@@ -20,11 +20,13 @@ const baseSide = "base image registry"
 // puller fetches base images for a build, with the credentials that the build does not have. The step's own registry
 // gets its own account; any other host only what the files of credentials say for it.
 type puller struct {
-	own   registry.Config
-	cache string // the repository of layers that were built, HOST/PATH; "" for none
+	own     registry.Config
+	cache   string // the repository of layers that were built, HOST/PATH; "" for none
+	mirrors mirrors
 
 	mu    sync.Mutex
-	hosts map[string]*registry.Registry
+	hosts map[endpoint]*registry.Registry
+	away  map[string]bool   // mirrors that do not answer, by address
 	sizes map[v1.Hash]int64 // of the blobs that fetched manifests name
 	bases map[v1.Hash]bool  // those that are not the cache's
 	tags  map[string]string // digest of each tag that was resolved, by HOST/PATH:TAG
@@ -33,13 +35,14 @@ type puller struct {
 // newPuller opens the registries of these images, and looks up their hosts, before the build can tamper with either. An
 // image that is not there is found out now, too, not after half of the build; where tells which instruction names it.
 func newPuller(
-	ctx context.Context, own registry.Config, images []string, where map[string]string,
+	ctx context.Context, own registry.Config, elsewhere mirrors, images []string, where map[string]string,
 ) (*puller, error) {
-	own.Dial = newPins().Dial // not the pins of the push: a registry may send its blobs from hosts yet unknown
+	pinned := newPins()
+	own.Dial = pinned.Dial // not the pins of the push: a registry may send its blobs from hosts yet unknown
 	own.Side = baseSide
 	p := &puller{
-		own: own, hosts: map[string]*registry.Registry{}, sizes: map[v1.Hash]int64{}, bases: map[v1.Hash]bool{},
-		tags: map[string]string{},
+		own: own, mirrors: elsewhere, hosts: map[endpoint]*registry.Registry{}, away: map[string]bool{},
+		sizes: map[v1.Hash]int64{}, bases: map[v1.Hash]bool{}, tags: map[string]string{},
 	}
 	for _, image := range images {
 		reference, err := name.ParseReference(image)
@@ -50,6 +53,11 @@ func newPuller(
 			return nil, fmt.Errorf("%s: %w", where[image], err)
 		}
 	}
+	for at, opened := range p.hosts {
+		if !at.mirror && len(elsewhere.of[opened.Host()]) > 0 {
+			p.lookUp(ctx, pinned, opened)
+		}
+	}
 	return p, nil
 }
 
@@ -57,17 +65,15 @@ func newPuller(
 func (p *puller) Manifest(
 	ctx context.Context, repository name.Repository, reference string,
 ) (mediaType string, content []byte, err error) {
-	from, err := p.repository(repository)
-	if err != nil {
-		return "", nil, err
-	}
 	tag := repository.Name() + ":" + reference
 	p.mu.Lock()
 	if digest := p.tags[tag]; digest != "" {
 		reference = digest
 	}
 	p.mu.Unlock()
-	manifest, err := from.Resolve(ctx, reference)
+	manifest, err := ask(ctx, p, repository, func(from *registry.Repository) (registry.Manifest, error) {
+		return from.Resolve(ctx, reference)
+	})
 	if err != nil {
 		return "", nil, err
 	}
@@ -103,11 +109,9 @@ func (p *puller) Blob(
 	if !known {
 		return nil, 0, fault.New(fault.NotFound, "fetching blob %q: no manifest that was fetched names it", digest)
 	}
-	from, err := p.repository(repository)
-	if err != nil {
-		return nil, 0, err
-	}
-	content, err = from.Blob(ctx, v1.Descriptor{Digest: digest, Size: size})
+	content, err = ask(ctx, p, repository, func(from *registry.Repository) (io.ReadCloser, error) {
+		return from.Blob(ctx, v1.Descriptor{Digest: digest, Size: size})
+	})
 	return content, size, err
 }
 
@@ -132,25 +136,36 @@ func (p *puller) remember(tag string, fetched registry.Manifest, cached bool) {
 	}
 }
 
-func (p *puller) repository(wanted name.Repository) (*registry.Repository, error) {
+// endpoint is a registry, or a mirror, by its address.
+type endpoint struct {
+	address string
+	mirror  bool
+}
+
+// open opens a registry, or a mirror, once.
+func (p *puller) open(at endpoint) (*registry.Registry, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	host := wanted.RegistryStr()
-	opened, ok := p.hosts[host]
+	opened, ok := p.hosts[at]
 	if !ok {
+		config := p.configFor(at.address)
+		if at.mirror {
+			config.Patience = registry.DefaultPatience
+			config.Patience.Attempts = mirrorAttempts
+		}
 		var err error
-		if opened, err = registry.Open(p.configFor(host)); err != nil {
+		if opened, err = registry.Open(config); err != nil {
 			return nil, err
 		}
-		p.hosts[host] = opened
+		p.hosts[at] = opened
 	}
-	return opened.Repository(wanted.RepositoryStr()), nil
+	return opened, nil
 }
 
 // configFor is the step's own configuration for its own host, and one without its account and its leniency for others.
-func (p *puller) configFor(host string) registry.Config {
+func (p *puller) configFor(address string) registry.Config {
 	config := p.own
-	config.Address = host
+	config.Address = address
 	own, err := registry.Open(p.own)
 	other, otherErr := registry.Open(config)
 	if err == nil && otherErr == nil && own.Host() == other.Host() {

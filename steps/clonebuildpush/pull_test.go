@@ -32,7 +32,7 @@ func TestPullerUsesTheRegistrysOwnAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	config := registry.Config{Address: host + "/team", Username: "pusher", Password: registryPassword, Insecure: true}
-	pull, err := newPuller(t.Context(), config, []string{host + "/base/go:1"}, nil)
+	pull, err := newPuller(t.Context(), config, mirrors{}, []string{host + "/base/go:1"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestPullerUsesTheRegistrysOwnAccount(t *testing.T) {
 	if _, _, err := pull.Blob(t.Context(), reference.Context(), v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("0", 64)}); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("a blob that no manifest names: %v", err)
 	}
-	if _, err := newPuller(t.Context(), config, []string{host + "/base/go:2"}, nil); fault.KindOf(err) != fault.NotFound {
+	if _, err := newPuller(t.Context(), config, mirrors{}, []string{host + "/base/go:2"}, nil); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("a base image that is not there: %v", err)
 	}
 }
@@ -80,7 +80,7 @@ func TestPullerResolvesATagOnce(t *testing.T) {
 	}
 	want := push()
 	config := registry.Config{Address: host, Username: "pusher", Password: registryPassword, Insecure: true}
-	pull, err := newPuller(t.Context(), config, []string{host + "/base/go:1"}, nil)
+	pull, err := newPuller(t.Context(), config, mirrors{}, []string{host + "/base/go:1"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestPullerKeepsTheAccountFromOtherHosts(t *testing.T) {
 	t.Parallel()
 	pull, err := newPuller(t.Context(), registry.Config{
 		Address: "registry.example.com", Username: "pusher", Password: registryPassword,
-	}, nil, nil)
+	}, mirrors{}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

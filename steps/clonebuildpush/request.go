@@ -35,6 +35,7 @@ type request struct {
 	Images       []string          // that may be pulled
 	Where        map[string]string // where each of them is named: "Dockerfile:1: FROM alpine:3"
 	BaseBytes    int64             // of the layers of the largest of them
+	BasePlace    string            // where that one is named
 	Pull         *puller
 	Cache        *kaniko.Cache // nil for none
 	Layout       string        // folder to leave the image in, "" for one that goes when the image is closed
@@ -104,7 +105,11 @@ func (r *runner) prepare(
 		return nil, err
 	}
 	access.Retrying = rt.Retrying(baseSide)
-	pull, err := newPuller(ctx, access, images, where)
+	elsewhere, err := r.mirrors(rt)
+	if err != nil {
+		return nil, err
+	}
+	pull, err := newPuller(ctx, access, elsewhere, images, where)
 	if err != nil {
 		return nil, err
 	}
@@ -141,9 +146,9 @@ func (r *runner) request(rt *step.Runtime, what plan, from source, platform stri
 	if err != nil {
 		return request{}, dockerfile.Plan{}, err
 	}
-	args, err := pairs(r.BuildArgs)
+	args, err := r.buildArgs(from.Dir, contextDir)
 	if err != nil {
-		return request{}, dockerfile.Plan{}, step.Problem("BUILD_ARGS: %w", err)
+		return request{}, dockerfile.Plan{}, err
 	}
 	secrets := map[string][]byte{}
 	for name, value := range r.BuildSecrets {

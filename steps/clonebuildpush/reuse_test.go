@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -113,6 +114,7 @@ func TestWhatMakesAnotherKey(t *testing.T) {
 		{"a file that is ignored", merged(dockerfile(plain), "hello_v1.0/a.md", "b"), nil, true},
 		{"the name of the branch", dockerfile(plain), []string{"GIT_BRANCH", "main"}, true},
 		{"a platform that is this machine's", dockerfile(plain), []string{"PLATFORM", orOwnPlatform("")}, true},
+		{"the same argument from a file that is ignored", merged(dockerfile(plain), "hello_v1.0/args.md", "A=1\n"), []string{"BUILD_ARGS", "", "BUILD_ARGS_FILE", "args.md"}, true},
 		{"a page", merged(dockerfile(plain), "hello_v1.0/page", "two"), nil, false},
 		{"a comment in the Dockerfile", dockerfile(plain + "# x\n"), nil, false},
 		{"a build argument", dockerfile(plain), []string{"BUILD_ARGS", "A=2"}, false},
@@ -126,6 +128,10 @@ func TestWhatMakesAnotherKey(t *testing.T) {
 		{"another build secret", dockerfile(plain), []string{"BUILD_SECRET_PIP", "s3cr3t-other"}, false},
 		{"reproducible", dockerfile(plain), []string{"REPRODUCIBLE", "true"}, false},
 		{"provenance", dockerfile(plain), []string{"PROVENANCE", "true"}, false},
+		{"an SBOM", dockerfile(plain), []string{"SBOM", "true"}, false},
+		{"an annotation", dockerfile(plain), []string{"ANNOTATIONS", "a=b"}, false},
+		{"media types", dockerfile(plain), []string{"MEDIA_TYPES", "docker"}, false},
+		{"an argument of a file", merged(dockerfile(plain), "hello_v1.0/args.md", "B=1\n"), []string{"BUILD_ARGS_FILE", "args.md"}, false},
 	} {
 		t.Run(test.description, func(t *testing.T) {
 			t.Parallel()
@@ -142,6 +148,66 @@ func TestWhatMakesAnotherKey(t *testing.T) {
 				t.Errorf("%d builds, keys %v", len(s.builder.requests), s.keyTags())
 			}
 		})
+	}
+}
+
+// TestEachIngredientIsInTheKey: another value of each one makes another key, and no two of these keys are the same.
+func TestEachIngredientIsInTheKey(t *testing.T) {
+	t.Parallel()
+	rows := []struct {
+		field  string // of ingredients
+		change func(*ingredients)
+	}{
+		{"Builder", func(i *ingredients) { i.Builder = []string{"dockline 2", "kaniko 1"} }},
+		{"Builder", func(i *ingredients) { i.Builder = append(i.Builder, "executor sha256:1") }},
+		{"Sources", func(i *ingredients) { i.Sources = "sha256:2" }},
+		{"Dockerfile", func(i *ingredients) { i.Dockerfile = []byte("FROM a\n\n") }},
+		{"BuildArgs", func(i *ingredients) { i.BuildArgs = map[string]string{"A": "2"} }},
+		{"BuildArgs", func(i *ingredients) { i.BuildArgs = map[string]string{"B": "1"} }},
+		{"BuildArgs", func(i *ingredients) { i.BuildArgs = nil }},
+		{"Target", func(i *ingredients) { i.Target = "other" }},
+		{"Platforms", func(i *ingredients) { i.Platforms = []string{"linux/arm64"} }},
+		{"Platforms", func(i *ingredients) { i.Platforms = append(i.Platforms, "linux/arm64") }},
+		{"Index", func(i *ingredients) { i.Index = true }},
+		{"Images", func(i *ingredients) { i.Images = map[string]string{"a": "sha256:2"} }},
+		{"Images", func(i *ingredients) { i.Images = map[string]string{"b": "sha256:1"} }},
+		{"Secrets", func(i *ingredients) { i.Secrets = []string{"PIP"} }},
+		{"Labels", func(i *ingredients) { i.Labels = map[string]string{"team": "red"} }},
+		{"Annotations", func(i *ingredients) { i.Annotations = map[string]string{"a": "c"} }},
+		{"MediaTypes", func(i *ingredients) { i.MediaTypes = "oci" }},
+		{"Reproducible", func(i *ingredients) { i.Reproducible = true }},
+		{"Provenance", func(i *ingredients) { i.Provenance = true }},
+		{"SBOM", func(i *ingredients) { i.SBOM = true }},
+	}
+	plain := func() ingredients {
+		return ingredients{
+			Builder: []string{"dockline 1", "kaniko 1"}, Sources: "sha256:1", Dockerfile: []byte("FROM a\n"),
+			BuildArgs: map[string]string{"A": "1"}, Target: "one", Platforms: []string{"linux/amd64"},
+			Images: map[string]string{"a": "sha256:1"}, Secrets: []string{"NPM"}, Labels: map[string]string{"team": "blue"},
+			Annotations: map[string]string{"a": "b"}, MediaTypes: "docker",
+		}
+	}
+	unchanged, err := plain().key()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, tried := map[string]string{unchanged: "nothing"}, map[string]bool{}
+	for _, row := range rows {
+		what := plain()
+		row.change(&what)
+		key, err := what.key()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other := seen[key]; other != "" {
+			t.Errorf("another %s makes the key of: %s", row.field, other)
+		}
+		seen[key], tried[row.field] = "another "+row.field, true
+	}
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[ingredients]()) {
+		if !tried[field.Name] {
+			t.Errorf("%s is not tried", field.Name)
+		}
 	}
 }
 

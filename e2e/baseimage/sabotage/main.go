@@ -4,11 +4,15 @@
 //	sabotage        does all that, in a RUN
 //	sabotage daemon does not come back
 //	sabotage wait   comes back when a resolver has forgotten what it read of /etc/hosts
+//	sabotage layers replaces the layers that the build has packed so far, and tells how many
 //	sabotage left   counts the daemons
 //	sabotage show   tells which files are forged
 package main
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"fmt"
 	"maps"
 	"os"
@@ -39,6 +43,8 @@ const hostsAreKnown = 5200 * time.Millisecond
 
 func main() {
 	switch strings.Join(os.Args[1:], " ") {
+	case "layers":
+		fmt.Println("REPLACED", replaceLayers())
 	case "left":
 		fmt.Println("LEFT", daemons())
 	case "show":
@@ -67,6 +73,24 @@ func main() {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}
+}
+
+// replaceLayers puts a layer with a forged file in the place of each that lies in the build's folder.
+func replaceLayers() (replaced int) {
+	var layer bytes.Buffer
+	compressed := gzip.NewWriter(&layer)
+	archive := tar.NewWriter(compressed)
+	const forged = "forged\n"
+	_ = archive.WriteHeader(&tar.Header{Name: "srv/one", Mode: 0o644, Size: int64(len(forged))}) // to memory
+	_, _ = archive.Write([]byte(forged))
+	_, _ = archive.Close(), compressed.Close()
+	layers, _ := filepath.Glob("/kaniko/build-*/layer-*.tar.gz") // a good pattern
+	for _, path := range layers {
+		if os.WriteFile(path, layer.Bytes(), 0o600) == nil {
+			replaced++
+		}
+	}
+	return replaced
 }
 
 func rewrite() {
