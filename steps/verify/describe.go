@@ -37,7 +37,7 @@ func (r *run) describe(ctx context.Context, report *Report) error {
 			fault.KindOf(err) != fault.NotFound { // a pruned image can still be run
 			return err
 		}
-		report.children = known.Children
+		report.children, report.created = known.Children, built(known)
 		report.Version = known.Labels["org.opencontainers.image.version"]
 		report.Revision = known.Labels["org.opencontainers.image.revision"]
 	}

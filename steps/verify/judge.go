@@ -40,6 +40,13 @@ func (r *run) judge(ctx context.Context, report *Report) error {
 		report.Checks = append(report.Checks, check)
 	}
 	report.Checks = append(report.Checks, checkTemplates(report), checkPods(report))
+	if r.CompareWith != "" {
+		check, err := r.checkCompared(ctx, report)
+		if err != nil {
+			return err
+		}
+		report.Checks = append(report.Checks, check)
+	}
 	if r.URL != "" {
 		check, err := r.checkPage(ctx)
 		if err != nil {
