@@ -42,6 +42,14 @@ func (w *world) alter(plural, name string, change func(object fakecluster.Object
 	w.cluster.Put(plural, name, object)
 }
 
+// retagged leaves retag's annotation on the tag.
+func (w *world) retagged(at string) {
+	w.alter("imagestreams", "hello-app", func(object fakecluster.Object) {
+		spec := object["spec"].(fakecluster.Object)["tags"].([]any)[0].(fakecluster.Object)
+		spec["annotations"] = fakecluster.Object{"dockline/retagged": at}
+	})
+}
+
 // pod adds one to those of hello-app that runs this digest.
 func (w *world) pod(name, digest string) {
 	object := w.cluster.Get("pods", "hello-app-1")
@@ -98,6 +106,15 @@ func links() []link {
 		{"stream tag", "the tag was moved to another version", func(_ *testing.T, w *world) {
 			w.cluster.Tag("hello-app", "dev", w.reference("1.1"))
 		}, nil, 8, "wrong", "image", "instead of sha256:"},
+		{"stream tag", "nothing, and retag must have moved the tag", func(_ *testing.T, w *world) { w.retagged(w.reference("1.0")) },
+			only("EXPECT_RETAGGED=true"), 0, "right", "", ""},
+		{"stream tag", "the tag was moved by hand, to the same image: retag's annotation is gone", func(_ *testing.T, w *world) {
+			w.retagged(w.reference("1.0"))
+			w.cluster.Tag("hello-app", "dev", w.reference("1.0"))
+		}, only("EXPECT_RETAGGED=true"), 8, "wrong", "retagged", "retag's annotation is gone"},
+		{"stream tag", "the tag was changed by hand, and retag's annotation names something else", func(_ *testing.T, w *world) {
+			w.retagged(w.reference("0.9"))
+		}, only("EXPECT_RETAGGED=true"), 8, "wrong", "retagged", "and retag pointed it at"},
 		{"stream tag", "the latest import failed", func(_ *testing.T, w *world) { w.cluster.Tag("hello-app", "dev", w.reference("9.9")) },
 			nil, 8, "wrong", "import", "import failed (NotFound)"},
 		{"stream tag", "the import is not finished", func(_ *testing.T, w *world) {

@@ -19,7 +19,7 @@ type Config struct {
 	environment.Settings `env:""`
 
 	// Image that the environment must run, CODE/NAME:VERSION: whatever REGISTRY holds under it at the start. With none of
-	// EXPECT_IMAGE, EXPECT_DIGEST, EXPECT_COMPARED and URL the environment is only described.
+	// EXPECT_IMAGE, EXPECT_DIGEST, EXPECT_COMPARED, EXPECT_RETAGGED and URL the environment is only described.
 	ExpectImage string `env:"EXPECT_IMAGE"`
 	// Digest (sha256:…) that the environment must run. With EXPECT_IMAGE, REGISTRY must hold this very digest under it.
 	ExpectDigest string `env:"EXPECT_DIGEST"`
@@ -38,6 +38,9 @@ type Config struct {
 	CompareWith string `env:"COMPARE_WITH"`
 	// How this environment must stand to COMPARE_WITH: `same`, `ahead`, `behind`, `same-or-ahead` or `same-or-behind`.
 	ExpectCompared string `env:"EXPECT_COMPARED"`
+	// Require that it was retag that pointed the tag at what it points at: a tag that was moved by hand is wrong then, whatever
+	// image it means.
+	ExpectRetagged bool `env:"EXPECT_RETAGGED"`
 	// How long to wait until all is right. Unset judges at once, without waiting.
 	Timeout time.Duration `env:"TIMEOUT"`
 	// Folder for the reports verify.html and verify.md (for people), verify.xml (JUnit) and verify.json.
@@ -108,5 +111,5 @@ func (c *Config) shownURL() string {
 
 // judges tells whether something is expected.
 func (c *Config) judges() bool {
-	return c.ExpectImage != "" || c.ExpectDigest != "" || c.ExpectCompared != "" || c.URL != ""
+	return c.ExpectImage != "" || c.ExpectDigest != "" || c.ExpectCompared != "" || c.ExpectRetagged || c.URL != ""
 }

@@ -7,6 +7,7 @@ import (
 	"dockline/pkg/fault"
 	"dockline/pkg/imagestream"
 	"dockline/pkg/workload"
+	"dockline/steps/environment"
 )
 
 // describe reads the stream tag and the workloads that follow it.
@@ -25,6 +26,7 @@ func (r *run) describe(ctx context.Context, report *Report) error {
 	report.ImportMode = tag.ImportMode
 	report.Digest = tag.Digest()
 	report.settled = tag.Settled()
+	report.retagged = tag.Annotations[environment.Retagged]
 	if tag.Failure != nil {
 		report.ImportError = &ImportError{Reason: tag.Failure.Reason, Message: tag.Failure.Message, Since: tag.Failure.Since}
 	}

@@ -18,6 +18,9 @@ import (
 // that a description shows them too.
 func (r *run) judge(ctx context.Context, report *Report) error {
 	report.Checks = append(report.Checks, checkImport(report))
+	if r.ExpectRetagged {
+		report.Checks = append(report.Checks, checkRetagged(report))
+	}
 	if r.wanted != "" {
 		check, err := r.checkImage(ctx, report)
 		if err != nil {

@@ -45,6 +45,7 @@ type Report struct {
 
 	hint     string // what to do about a finding; empty means to look at the report
 	settled  bool
+	retagged string // what retag pointed the tag at; empty where the tag does not say
 	children []string
 	created  time.Time // when the image was built; zero where it does not say
 }
