@@ -18,6 +18,7 @@ type Pull struct {
 	Children []string // digests of an index's images; empty for one image
 	Ports    []string // what the image (an index's first) exposes, such as "8080/tcp"
 	Labels   map[string]string
+	Created  time.Time // when it was built, by its own configuration; zero where that does not say, as an index's
 }
 
 // Ask has the cluster look at HOST/NAME:VERSION (or @DIGEST) in the registry with the pull secrets of the namespace,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"dockline/pkg/cluster"
 )
@@ -35,7 +36,8 @@ type imageFields struct {
 		Digest string `json:"digest"`
 	} `json:"dockerImageManifests"`
 	Config struct {
-		Config struct {
+		Created string `json:"Created"`
+		Config  struct {
 			Ports  map[string]any    `json:"ExposedPorts"`
 			Labels map[string]string `json:"Labels"`
 		} `json:"Config"`
@@ -44,10 +46,19 @@ type imageFields struct {
 
 func (i imageFields) pull() Pull {
 	pull := Pull{
-		Digest: i.Metadata.Name, Ports: slices.Sorted(maps.Keys(i.Config.Config.Ports)), Labels: i.Config.Config.Labels,
+		Digest: i.Metadata.Name, Created: i.created(), Ports: slices.Sorted(maps.Keys(i.Config.Config.Ports)), Labels: i.Config.Config.Labels,
 	}
 	for _, child := range i.Manifests {
 		pull.Children = append(pull.Children, child.Digest)
 	}
 	return pull
+}
+
+// created returns the time, zero where it is missing or no time: it is what whoever built the image wrote.
+func (i imageFields) created() time.Time {
+	created, err := time.Parse(time.RFC3339, i.Config.Created)
+	if err != nil {
+		return time.Time{}
+	}
+	return created.UTC()
 }

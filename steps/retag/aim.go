@@ -34,6 +34,7 @@ func (r *run) aim(ctx context.Context) (goal, error) {
 		}
 		wanted.digest = manifest.Digest.String()
 	}
+	wanted.change.Annotations[environment.Retagged] = wanted.change.From.Name
 	isNew := r.before.From.Kind == ""
 	if isNew && wanted.change.Insecure == nil && r.Registry.Insecure {
 		wanted.change.Insecure = &r.Registry.Insecure
@@ -114,8 +115,9 @@ func (r *run) back(digest, from string) imagestream.Change {
 	change := imagestream.Change{
 		From: imagestream.From{Kind: imagestream.ImageStreamImage, Name: r.Name.Stream + "@" + digest},
 	}
+	change.Annotations = map[string]string{environment.Retagged: change.From.Name}
 	if digest != from && from != "" {
-		change.Annotations = map[string]string{rolledBackFrom: from}
+		change.Annotations[rolledBackFrom] = from
 	}
 	return change
 }
@@ -135,8 +137,8 @@ func (r *run) restored(digest, from string) imagestream.Change {
 	if change.ImportMode == "" && r.goal.change.ImportMode != "" {
 		change.ImportMode = imagestream.Legacy // what no mode means
 	}
-	if earlier := r.before.Annotations[rolledBackFrom]; earlier != "" && change.Annotations == nil {
-		change.Annotations = map[string]string{rolledBackFrom: earlier}
+	if earlier := r.before.Annotations[rolledBackFrom]; earlier != "" && change.Annotations[rolledBackFrom] == "" {
+		change.Annotations[rolledBackFrom] = earlier
 	}
 	r.restoreVersions(&change)
 	return change

@@ -44,7 +44,8 @@ func TestGoingBackRestoresTheTag(t *testing.T) {
 		t.Errorf("exit status %d:\n%s", got.Status, got.log)
 	}
 	want := map[string]any{
-		"name": "dev", "annotations": map[string]any{"owner": "team", "dockline/rolled-back-from": d12},
+		"name":            "dev",
+		"annotations":     map[string]any{"owner": "team", "dockline/rolled-back-from": d12, "dockline/retagged": "hello-app@" + d10},
 		"from":            map[string]any{"kind": "ImageStreamImage", "name": "hello-app@" + d10},
 		"importPolicy":    map[string]any{"importMode": "PreserveOriginal", "insecure": true},
 		"referencePolicy": map[string]any{"type": "Local"},

@@ -275,7 +275,8 @@ func TestKeepsWhatIsOnTheTag(t *testing.T) {
 		t.Fatal(got.log)
 	}
 	want := map[string]any{
-		"name": "dev", "annotations": map[string]any{"owner": "team"}, "fieldOfTomorrow": "x",
+		"name": "dev", "fieldOfTomorrow": "x",
+		"annotations":     map[string]any{"owner": "team", "dockline/retagged": v11},
 		"from":            map[string]any{"kind": "DockerImage", "name": v11},
 		"importPolicy":    map[string]any{"importMode": "PreserveOriginal", "scheduled": true, "insecure": true},
 		"referencePolicy": map[string]any{"type": "Local"},

@@ -19,7 +19,7 @@ type Config struct {
 	environment.Settings `env:""`
 
 	// Image that the environment must run, CODE/NAME:VERSION: whatever REGISTRY holds under it at the start. With none of
-	// EXPECT_IMAGE, EXPECT_DIGEST and URL the environment is only described.
+	// EXPECT_IMAGE, EXPECT_DIGEST, EXPECT_COMPARED, EXPECT_RETAGGED and URL the environment is only described.
 	ExpectImage string `env:"EXPECT_IMAGE"`
 	// Digest (sha256:…) that the environment must run. With EXPECT_IMAGE, REGISTRY must hold this very digest under it.
 	ExpectDigest string `env:"EXPECT_DIGEST"`
@@ -33,9 +33,17 @@ type Config struct {
 	ExpectStatus int `env:"EXPECT_STATUS, default=200"`
 	// Text that the page at URL must hold, such as the version.
 	ExpectText string `env:"EXPECT_TEXT"`
+	// Another environment of the same cluster to compare with, NAMESPACE/STREAM:TAG: the report says whether this one runs
+	// the same image, or is ahead of it or behind. By itself that is no part of the verdict.
+	CompareWith string `env:"COMPARE_WITH"`
+	// How this environment must stand to COMPARE_WITH: `same`, `ahead`, `behind`, `same-or-ahead` or `same-or-behind`.
+	ExpectCompared string `env:"EXPECT_COMPARED"`
+	// Require that it was retag that pointed the tag at what it points at: a tag that was moved by hand is wrong then, whatever
+	// image it means.
+	ExpectRetagged bool `env:"EXPECT_RETAGGED"`
 	// How long to wait until all is right. Unset judges at once, without waiting.
 	Timeout time.Duration `env:"TIMEOUT"`
-	// Folder for the reports verify.html (for people), verify.xml (JUnit) and verify.json.
+	// Folder for the reports verify.html and verify.md (for people), verify.xml (JUnit) and verify.json.
 	ReportDir string `env:"REPORT_DIR"`
 	// Name of the environment in records, by which promote's REQUIRE_VERIFIED_IN asks for it.
 	Environment string `env:"ENVIRONMENT" ci:"CI_ENVIRONMENT_NAME"`
@@ -71,7 +79,7 @@ func (c *Config) Validate() error {
 	} else if c.ExpectText != "" {
 		problems = append(problems, step.Problem("URL is missing: EXPECT_TEXT is set"))
 	}
-	problems = append(problems, c.validateRecords())
+	problems = append(problems, c.validateRecords(), c.validateCompared())
 	if http.StatusText(c.ExpectStatus) == "" {
 		problems = append(problems, step.Problem("EXPECT_STATUS: %d is no HTTP status", c.ExpectStatus))
 	}
@@ -102,4 +110,6 @@ func (c *Config) shownURL() string {
 }
 
 // judges tells whether something is expected.
-func (c *Config) judges() bool { return c.ExpectImage != "" || c.ExpectDigest != "" || c.URL != "" }
+func (c *Config) judges() bool {
+	return c.ExpectImage != "" || c.ExpectDigest != "" || c.ExpectCompared != "" || c.ExpectRetagged || c.URL != ""
+}

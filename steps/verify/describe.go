@@ -7,6 +7,7 @@ import (
 	"dockline/pkg/fault"
 	"dockline/pkg/imagestream"
 	"dockline/pkg/workload"
+	"dockline/steps/environment"
 )
 
 // describe reads the stream tag and the workloads that follow it.
@@ -25,6 +26,7 @@ func (r *run) describe(ctx context.Context, report *Report) error {
 	report.ImportMode = tag.ImportMode
 	report.Digest = tag.Digest()
 	report.settled = tag.Settled()
+	report.retagged = tag.Annotations[environment.Retagged]
 	if tag.Failure != nil {
 		report.ImportError = &ImportError{Reason: tag.Failure.Reason, Message: tag.Failure.Message, Since: tag.Failure.Since}
 	}
@@ -37,7 +39,7 @@ func (r *run) describe(ctx context.Context, report *Report) error {
 			fault.KindOf(err) != fault.NotFound { // a pruned image can still be run
 			return err
 		}
-		report.children = known.Children
+		report.children, report.created = known.Children, built(known)
 		report.Version = known.Labels["org.opencontainers.image.version"]
 		report.Revision = known.Labels["org.opencontainers.image.revision"]
 	}

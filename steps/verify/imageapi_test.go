@@ -58,11 +58,13 @@ func TestTagsAgainstTheImageAPI(t *testing.T) {
 		current *string
 	}{
 		{"first deployment", retag.Program, []string{"IMAGE=deepsky/hello:1.0"}, 0, &w.d10},
-		{"is right", verify.Program, []string{"EXPECT_IMAGE=deepsky/hello:1.0"}, 0, &w.d10},
+		{"is right", verify.Program, []string{"EXPECT_IMAGE=deepsky/hello:1.0", "EXPECT_RETAGGED=true"}, 0, &w.d10},
 		{"is not 1.1 yet", verify.Program, []string{"EXPECT_DIGEST=" + w.d11, "TIMEOUT=1s"}, 7, nil},
 		{"next version", retag.Program, []string{"IMAGE=deepsky/hello:1.1", "DIGEST=" + w.d11, "EXPECT_CURRENT=" + w.d10}, 0, &w.d11},
 		{"the next is right", verify.Program, []string{"EXPECT_IMAGE=deepsky/hello:1.1"}, 0, &w.d11},
 		{"back", retag.Program, []string{"ROLLBACK=true"}, 0, &w.d10},
+		{"retag went back", verify.Program, []string{"EXPECT_DIGEST=" + w.d10, "EXPECT_RETAGGED=true"}, 0, &w.d10},
+		{"compared with itself", verify.Program, []string{"COMPARE_WITH=dev/hello-app:dev", "EXPECT_COMPARED=same"}, 0, &w.d10},
 		{"back again goes no further", retag.Program, []string{"ROLLBACK=true"}, 0, &w.d10},
 		{"a version that is missing", retag.Program, []string{"IMAGE=deepsky/hello:9.9", "DIGEST=" + w.d10}, 4, nil},
 		{"forward", retag.Program, []string{"IMAGE=deepsky/hello:1.1"}, 0, &w.d11},

@@ -18,6 +18,9 @@ import (
 // that a description shows them too.
 func (r *run) judge(ctx context.Context, report *Report) error {
 	report.Checks = append(report.Checks, checkImport(report))
+	if r.ExpectRetagged {
+		report.Checks = append(report.Checks, checkRetagged(report))
+	}
 	if r.wanted != "" {
 		check, err := r.checkImage(ctx, report)
 		if err != nil {
@@ -40,6 +43,13 @@ func (r *run) judge(ctx context.Context, report *Report) error {
 		report.Checks = append(report.Checks, check)
 	}
 	report.Checks = append(report.Checks, checkTemplates(report), checkPods(report))
+	if r.CompareWith != "" {
+		check, err := r.checkCompared(ctx, report)
+		if err != nil {
+			return err
+		}
+		report.Checks = append(report.Checks, check)
+	}
 	if r.URL != "" {
 		check, err := r.checkPage(ctx)
 		if err != nil {

@@ -39,12 +39,15 @@ type Report struct {
 	Workloads    []workload.Follower `json:"workloads"`
 	Loose        []string            `json:"withoutTrigger,omitempty"`
 	Checks       []Check             `json:"checks"`
+	Compared     *Comparison         `json:"compared,omitempty"`  // with COMPARE_WITH
 	Promotion    *Promotion          `json:"promotion,omitempty"` // as its record has it
 	Record       string              `json:"record,omitempty"`    // HOST/NAME@DIGEST of the record of the verdict that this run wrote
 
 	hint     string // what to do about a finding; empty means to look at the report
 	settled  bool
+	retagged string // what retag pointed the tag at; empty where the tag does not say
 	children []string
+	created  time.Time // when the image was built; zero where it does not say
 }
 
 // ImportError is why the latest import failed, in the cluster's words.
@@ -125,6 +128,7 @@ const (
 	jsonReport  = "verify.json"
 	junitReport = "verify.xml"
 	pageReport  = "verify.html"
+	noteReport  = "verify.md"
 )
 
 // Reports implements step.Reporter.
@@ -134,6 +138,7 @@ func (c *Config) Reports() []string {
 	}
 	return []string{
 		filepath.Join(c.ReportDir, jsonReport), filepath.Join(c.ReportDir, junitReport), filepath.Join(c.ReportDir, pageReport),
+		filepath.Join(c.ReportDir, noteReport),
 	}
 }
 
@@ -155,6 +160,7 @@ func (r Report) write(rt *step.Runtime, dir string) error {
 		rt.WriteReport(filepath.Join(dir, jsonReport), append(document, '\n')),
 		rt.WriteReport(filepath.Join(dir, junitReport), junit),
 		rt.WriteReport(filepath.Join(dir, pageReport), page),
+		rt.WriteReport(filepath.Join(dir, noteReport), r.note()),
 	)
 }
 

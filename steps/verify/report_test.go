@@ -37,7 +37,7 @@ func TestSecretsInTheAddress(t *testing.T) {
 				t.Errorf("exit status %d, want %d; the last line must say %q:\n%s", got.status, row.status, row.last, got.log)
 			}
 			said := got.log + got.said
-			for _, name := range []string{"verify.json", "verify.xml", "verify.html"} {
+			for _, name := range []string{"verify.json", "verify.xml", "verify.html", "verify.md"} {
 				content, _ := os.ReadFile(filepath.Join(got.reports, name))
 				said += string(content)
 			}

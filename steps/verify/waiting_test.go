@@ -20,7 +20,7 @@ import (
 func TestNoVerdictOfAnEarlierRunStays(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	files := []string{"VERDICT", "verify.env", "verify.json", "verify.xml", "verify.html"}
+	files := []string{"VERDICT", "verify.env", "verify.json", "verify.xml", "verify.html", "verify.md"}
 	for _, name := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("VERDICT=right"), 0o600); err != nil {
 			t.Fatal(err)

@@ -27,6 +27,7 @@ type world struct {
 	registry *faultyregistry.Registry
 	cluster  *fakecluster.Cluster
 	page     *httptest.Server
+	secure   *httptest.Server // with a certificate of its own making; nil unless a test starts it
 	says     string
 	d10, d11 string
 }

@@ -37,6 +37,8 @@ type Cluster struct {
 type Image struct {
 	Digest   string
 	Children []string
+	Labels   map[string]string
+	Created  string // RFC 3339; may be empty
 	Reason   string // of a failure, with Message
 	Message  string
 }

@@ -13,7 +13,7 @@ func (i Image) object() Object {
 		manifests = append(manifests, Object{"digest": child})
 	}
 	return Object{"metadata": Object{"name": i.Digest}, "dockerImageManifests": manifests,
-		"dockerImageMetadata": Object{"Config": Object{"ExposedPorts": Object{"8080/tcp": Object{}}}}}
+		"dockerImageMetadata": Object{"Created": i.Created, "Config": Object{"Labels": i.Labels, "ExposedPorts": Object{"8080/tcp": Object{}}}}}
 }
 
 func (c *Cluster) importDry(w http.ResponseWriter, body Object) {
