@@ -21,16 +21,26 @@ import (
 	"dockline/pkg/workload"
 )
 
-// Environment is a namespace and the stream tag in it.
+// Environment is a namespace and the stream tag in it, or the workloads that are named.
 type Environment struct {
-	Name      imagestream.Name
+	Name      imagestream.Name // the zero value with Named
+	Named     []workload.Named
 	Streams   *imagestream.Client
 	Workloads *workload.Client
 }
 
 // Open reads the cluster's settings; it does not connect yet. The zero patience is cluster.DefaultPatience.
 func Open(rt *step.Runtime, access step.Cluster, patience cluster.Patience, settings Settings) (*Environment, error) {
-	name, err := imagestream.ParseName(settings.StreamTag)
+	var (
+		name  imagestream.Name
+		named []workload.Named
+		err   error
+	)
+	if settings.Workloads != "" {
+		named, err = workload.ParseNamed(settings.Workloads)
+	} else {
+		name, err = imagestream.ParseName(settings.StreamTag)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +63,7 @@ func Open(rt *step.Runtime, access step.Cluster, patience cluster.Patience, sett
 		return nil, err
 	}
 	return &Environment{
-		Name: name, Streams: imagestream.In(c, settings.Namespace), Workloads: workload.In(c, settings.Namespace),
+		Name: name, Named: named, Streams: imagestream.In(c, settings.Namespace), Workloads: workload.In(c, settings.Namespace),
 	}, nil
 }
 
