@@ -75,6 +75,9 @@ func (s *Server) answerObject(r *http.Request, q request) (int, any, error) {
 		if err != nil {
 			return 0, nil, err
 		}
+		if isDry(r) {
+			return http.StatusOK, after, checkVersion(q, before, after)
+		}
 		updated, err := s.update(q, after)
 		return http.StatusOK, updated, err
 	case "delete":

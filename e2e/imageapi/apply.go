@@ -25,6 +25,17 @@ func isApply(r *http.Request) bool {
 	return strings.HasPrefix(r.Header.Get("Content-Type"), "application/apply-patch+yaml")
 }
 
+// isDry tells whether a patch is to be answered and not stored.
+func isDry(r *http.Request) bool { return r.URL.Query().Get("dryRun") == "All" }
+
+// checkVersion answers a conflict where after was made for another version than before.
+func checkVersion(q request, before, after *unstructured.Unstructured) error {
+	if version := after.GetResourceVersion(); version != "" && version != before.GetResourceVersion() {
+		return conflict(q.resource, q.name)
+	}
+	return nil
+}
+
 // apply merges the configuration in a request's body, which must be JSON, into before.
 func (s *Server) apply(r *http.Request, q request, before *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	if !managed(q.resource) {

@@ -65,6 +65,8 @@ func TestApply(t *testing.T) {
 		{"what another one has set", "PATCH", "?fieldManager=one", apply, deployment("", "app=a:2"), 409,
 			`"message":"conflict with \"kubectl-create\" using apps/v1`},
 		{"the same value is shared", "PATCH", "?fieldManager=one", apply, deployment("", "app=a:1"), 200, `"image":"a:1"`},
+		{"by force, and not stored", "PATCH", "?fieldManager=one&force=true&dryRun=All", apply, deployment("", "app=a:2"), 200, `"image":"a:2"`},
+		{"which is still a conflict", "PATCH", "?fieldManager=one", apply, deployment("", "app=a:2"), 409, `kubectl-create`},
 		{"by force", "PATCH", "?fieldManager=one&force=true", apply, deployment("", "app=a:2"), 200, `"image":"a:2"`},
 		{"the other container is still there", "PATCH", "?fieldManager=one", apply, deployment("", "app=a:3"), 200, `"image":"l:1"`},
 		{"another manager's apply", "PATCH", "?fieldManager=two", apply, deployment("", "app=a:4"), 409,

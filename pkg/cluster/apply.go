@@ -25,19 +25,27 @@ type FieldConflict struct {
 // earlier Apply set and this one leaves out are removed by the API. Object should carry the resource version that it was
 // made for: then nothing is made anew, and an object that was changed since is a [ErrConflict].
 //
-// That others have set a field to something else is a [ErrConflict] too, of which [FieldConflicts] tells more; with force
-// the fields are taken over from them.
+// That others have set a field to something else is a [ErrConflict] too, of which [FieldConflicts] tells more.
 func (c *Cluster) Apply(
-	ctx context.Context, r Resource, namespace string, object *unstructured.Unstructured, force bool,
+	ctx context.Context, r Resource, namespace string, object *unstructured.Unstructured, options ApplyOptions,
 ) (*unstructured.Unstructured, error) {
 	var stored *unstructured.Unstructured
 	doing := fmt.Sprintf("writing %s", quoted(r, namespace, object.GetName()))
+	with := metav1.ApplyOptions{FieldManager: Manager, Force: options.Force}
+	if options.DryRun {
+		doing, with.DryRun = "trying "+doing, []string{metav1.DryRunAll}
+	}
 	err := c.repeat(ctx, doing, func(ctx context.Context) (err error) {
-		stored, err = c.at(c.client, r, namespace).Apply(ctx, object.GetName(), object,
-			metav1.ApplyOptions{FieldManager: Manager, Force: force})
+		stored, err = c.at(c.client, r, namespace).Apply(ctx, object.GetName(), object, with)
 		return err
 	})
 	return stored, err
+}
+
+// ApplyOptions say how [Cluster.Apply] is done. The default is neither.
+type ApplyOptions struct {
+	Force  bool // take the fields over that others have set
+	DryRun bool // have the API check everything, and store nothing
 }
 
 // FieldConflicts returns the fields for which [Cluster.Apply] was refused; none for another error.

@@ -76,20 +76,29 @@ type Change struct {
 // It is a compare-and-set: a container that has another image than its Place is an error of kind fault.Refused. So is
 // one whose image was set under another field manager, unless that is one of takeOver.
 func (c *Client) SetImages(ctx context.Context, changes []Change, takeOver []string) error {
+	return c.apply(ctx, changes, takeOver, false)
+}
+
+// CheckImages has the API check the changes as [Client.SetImages] would make them, conflicts included, and stores nothing.
+func (c *Client) CheckImages(ctx context.Context, changes []Change, takeOver []string) error {
+	return c.apply(ctx, changes, takeOver, true)
+}
+
+func (c *Client) apply(ctx context.Context, changes []Change, takeOver []string, dry bool) error {
 	w := changes[0].Place.Workload
 	for range mostRaces {
 		object, err := w.applied(changes)
 		if err != nil {
 			return fault.At(cluster.Side, err)
 		}
-		_, err = c.cluster.Apply(ctx, resourceOf(w.Kind), c.namespace, object, false)
+		_, err = c.cluster.Apply(ctx, resourceOf(w.Kind), c.namespace, object, cluster.ApplyOptions{DryRun: dry})
 		if conflicts := cluster.FieldConflicts(err); len(conflicts) > 0 {
 			if foreign := foreign(conflicts, takeOver); len(foreign) > 0 {
 				return fault.WithHint(fault.At(cluster.Side, fault.New(fault.Refused,
 					"setting the image of %s: it is managed by %s", w, strings.Join(foreign, ", "))),
 					"TAKE_OVER_FROM with this name takes the image over; but whoever sets it there should leave it out from now on.")
 			}
-			_, err = c.cluster.Apply(ctx, resourceOf(w.Kind), c.namespace, object, true)
+			_, err = c.cluster.Apply(ctx, resourceOf(w.Kind), c.namespace, object, cluster.ApplyOptions{DryRun: dry, Force: true})
 		}
 		if !errors.Is(err, cluster.ErrConflict) {
 			return err

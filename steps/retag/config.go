@@ -51,7 +51,7 @@ type Config struct {
 	// fails.
 	RollbackOnFailure bool `env:"ROLLBACK_ON_FAILURE"`
 	// With WORKLOADS: names of field managers that the image is taken over from, separated by commas, such as
-	// kubectl-client-side-apply. Another one that has set it ends the run before anything is changed there (exit status 3).
+	// kubectl-client-side-apply. While another one has set it, nothing is changed (exit status 3).
 	TakeOverFrom []string `env:"TAKE_OVER_FROM"`
 	// How long to wait for the import and the rollout, in all.
 	Timeout time.Duration `env:"TIMEOUT, default=10m"`

@@ -124,8 +124,14 @@ func (r *namedRun) do(ctx context.Context) (err error) {
 	if err := r.checkCurrent(ctx); err != nil {
 		return err
 	}
+	all := r.changes()
+	for _, changes := range all { // the API tells what it would refuse of the last one before the first one is changed
+		if err := r.Environment.Workloads.CheckImages(ctx, changes, r.TakeOverFrom); err != nil {
+			return err
+		}
+	}
 	r.tell()
-	for _, changes := range r.changes() {
+	for _, changes := range all {
 		r.writing = true
 		if err := r.Environment.Workloads.SetImages(ctx, changes, r.TakeOverFrom); err != nil {
 			return err

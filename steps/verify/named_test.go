@@ -130,12 +130,17 @@ type plainOutcome struct {
 
 func (p *plain) run(t *testing.T, program step.Program, settings ...string) plainOutcome {
 	t.Helper()
+	return p.runUntil(t.Context(), t, program, settings...)
+}
+
+func (p *plain) runUntil(ctx context.Context, t *testing.T, program step.Program, settings ...string) plainOutcome {
+	t.Helper()
 	dir := t.TempDir()
 	if program.Name == "retag" {
 		settings = append(settings, "TIMEOUT=20s")
 	}
 	var out bytes.Buffer
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	got := plainOutcome{status: step.Run(ctx, program, nil, append([]string{
 		"KUBE_SERVER=" + p.server.URL, "KUBE_TOKEN=good", "NAMESPACE=dev", "REGISTRY=" + p.registry.Host(),
@@ -210,6 +215,39 @@ func TestStoryWithoutImageStreams(t *testing.T) {
 	}
 	if got := p.run(t, retag.Program(), all, "IMAGE=deepsky/hello:1.1"); got.status != 3 || !strings.Contains(got.log, `StatefulSet db: it is managed by "kubectl-edit"`) {
 		t.Errorf("one was edited by hand: exit status %d\n%s", got.status, got.log)
+	}
+	if image := p.images(t, "deployments", "web")["app"]; image != p.byDigest(d11) {
+		t.Errorf("the first workload was changed before the second one was refused: it has %s", image)
+	}
+}
+
+// TestInterruptedBetweenWorkloads: the same run again sets those that are left, and tells the image from before the
+// first one.
+func TestInterruptedBetweenWorkloads(t *testing.T) {
+	t.Parallel()
+	p := newPlain(t)
+	p.start(t, "deployments", "web", p.byDigest(p.d10), "app")
+	p.start(t, "statefulsets", "db", p.byDigest(p.d10), "app")
+	settings := []string{"WORKLOADS=deployment/web,statefulset/db", "IMAGE=deepsky/hello:1.1",
+		"EXPECT_CURRENT=" + p.d10, "TAKE_OVER_FROM=kubectl-client-side-apply"}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	p.api.SetFaults(imageapi.Faults{Request: func(r *http.Request) int {
+		if r.Method == http.MethodPatch && strings.Contains(r.URL.Path, "statefulsets") && r.URL.Query().Get("dryRun") == "" {
+			stop()
+			return imageapi.AbortConnection
+		}
+		return 0
+	}})
+	got := p.runUntil(ctx, t, retag.Program(), settings...)
+	web, db := p.images(t, "deployments", "web")["app"], p.images(t, "statefulsets", "db")["app"]
+	if got.status == 0 || !strings.Contains(got.log, "start the same step again to see it through") || web != p.byDigest(p.d11) || db != p.byDigest(p.d10) {
+		t.Fatalf("exit status %d; web has %s, and db %s\n%s", got.status, web, db, got.log)
+	}
+	p.api.SetFaults(imageapi.Faults{})
+	got = p.run(t, retag.Program(), settings...)
+	if db := p.images(t, "statefulsets", "db")["app"]; got.status != 0 || got.previous != p.d10 || got.current != p.d11 || db != p.byDigest(p.d11) {
+		t.Errorf("again: exit status %d, from %s to %s\n%s", got.status, got.previous, got.current, got.log)
 	}
 }
 
