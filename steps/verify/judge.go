@@ -44,7 +44,12 @@ func (r *run) judge(ctx context.Context, report *Report) error {
 		}
 		report.Checks = append(report.Checks, check)
 	}
-	report.Checks = append(report.Checks, checkTemplates(report), checkPods(report))
+	pods := checkPods(report)
+	if pods.Status == failed && report.Named != "" && r.registry == nil {
+		report.hint = "If the image is for several platforms, of which a node reports one, set REGISTRY to where it is, so that it " +
+			"can be looked into."
+	}
+	report.Checks = append(report.Checks, checkTemplates(report), pods)
 	if r.URL != "" {
 		check, err := r.checkPage(ctx)
 		if err != nil {
@@ -94,7 +99,7 @@ func (r *run) childrenOfWanted(ctx context.Context, report *Report) ([]string, e
 		repository, _ = r.sourceOf(report.Workloads[0].Image)
 	}
 	if repository == nil {
-		if report.ImportMode != imagestream.PreserveOriginal {
+		if report.ImportMode != imagestream.PreserveOriginal && report.Named == "" {
 			report.hint = "If EXPECT_DIGEST is of an image for several platforms, of which the tag means one, set REGISTRY to " +
 				"the registry that the tag is imported from, so that it can be looked into."
 		}
