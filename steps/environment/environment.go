@@ -129,6 +129,14 @@ func OrNothing(digest string) string {
 	return digest
 }
 
+// Common returns what all of the texts are; "" when they differ, or there is none.
+func Common(all []string) string {
+	if len(all) == 0 || slices.ContainsFunc(all, func(one string) bool { return one != all[0] }) {
+		return ""
+	}
+	return all[0]
+}
+
 // Age says how long ago t was, as people say it.
 func Age(t time.Time, now time.Time) string {
 	age := now.Sub(t)

@@ -298,15 +298,7 @@ func (r *namedRun) tell() {
 		})
 		previous, current = append(previous, digestOf(before.Image)), append(current, digestOf(now.Image))
 	}
-	r.report.Previous, r.report.Current = only(previous), only(current)
-}
-
-// only returns what all are; "" when they differ.
-func only(all []string) string {
-	if all = slices.Compact(slices.Clone(all)); len(all) != 1 {
-		return ""
-	}
-	return all[0]
+	r.report.Previous, r.report.Current = environment.Common(previous), environment.Common(current)
 }
 
 func digestOf(reference string) string {
@@ -386,19 +378,13 @@ func (r *namedRun) putBack(ctx context.Context) error {
 			r.rt.Log.Warn().Err(err).Msg("looking for what was there before")
 		}
 	}
-	r.report.Current = r.only(func(p workload.Place) string { return digestOf(p.Image) })
+	var current []string
 	for i, place := range r.places {
 		r.report.Images[i].Current = place.Image
+		current = append(current, digestOf(place.Image))
 	}
+	r.report.Current = environment.Common(current)
 	return r.rollOut(ctx)
-}
-
-func (r *namedRun) only(of func(workload.Place) string) string {
-	var all []string
-	for _, place := range r.places {
-		all = append(all, of(place))
-	}
-	return only(all)
 }
 
 // brokenOff says how things stand when the run was interrupted in this error, as for an image stream tag.

@@ -29,8 +29,8 @@ func (r *run) describeNamed(ctx context.Context, report *Report) error {
 		digests, origins = append(digests, digest), append(origins, origin)
 		target.Wanted = append(target.Wanted, workload.Wanted{Named: place.Named(), Image: place.Image})
 	}
-	report.Digest = only(digests)
-	report.TaggedFrom = only(origins)
+	report.Digest = environment.Common(digests)
+	report.TaggedFrom = environment.Common(origins)
 	if report.Digest != "" {
 		if report.children, err = r.childrenNamed(ctx, places[0].Image, report.Digest); err != nil {
 			return err
@@ -94,12 +94,4 @@ func templateDigests(report *Report, f workload.Follower) []string {
 		return nil
 	}
 	return append([]string{digest}, report.children...)
-}
-
-// only returns what all are; "" when they differ.
-func only(all []string) string {
-	if all = slices.Compact(all); len(all) != 1 {
-		return ""
-	}
-	return all[0]
 }
