@@ -136,9 +136,9 @@ func TestWrongInput(t *testing.T) {
 		{"promote: no variables", "promote", true, nil, 2,
 			"promote: configuration: IMAGE is missing; SOURCE_REGISTRY is missing; TARGET_REGISTRY is missing. Hint: --help prints the table of variables, --print-config what was read (exit status 2)"},
 		{"retag: no variables", "retag", true, nil, 2,
-			"retag: configuration: NAMESPACE is missing; STREAM_TAG is missing; IMAGE is missing; REGISTRY is missing. Hint: --help prints the table of variables, --print-config what was read (exit status 2)"},
+			"retag: configuration: NAMESPACE is missing; STREAM_TAG is missing (or WORKLOADS, on a cluster without image streams); IMAGE is missing; REGISTRY is missing. Hint: --help prints the table of variables, --print-config what was read (exit status 2)"},
 		{"verify: no variables", "verify", true, nil, 2,
-			"verify: configuration: NAMESPACE is missing; STREAM_TAG is missing. Hint: --help prints the table of variables, --print-config what was read (exit status 2)"},
+			"verify: configuration: NAMESPACE is missing; STREAM_TAG is missing (or WORKLOADS, on a cluster without image streams). Hint: --help prints the table of variables, --print-config what was read (exit status 2)"},
 		{"promote: nothing listens at the source", "promote", false, func(_ *testing.T, w *world) []string {
 			w.source.Stop()
 			return nil

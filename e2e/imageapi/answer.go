@@ -51,12 +51,15 @@ func (s *Server) answerObject(r *http.Request, q request) (int, any, error) {
 		if err != nil {
 			return 0, nil, err
 		}
-		created, err := s.create(q.resource, object)
+		created, err := s.create(q.resource, manage(r, q, nil, object))
 		return http.StatusCreated, created, err
 	case "update":
 		object, err := decodeBody(r, q)
 		if err != nil {
 			return 0, nil, err
+		}
+		if before, err := s.store.get(q.resource, q.namespace, q.name); err == nil {
+			object = manage(r, q, before, object)
 		}
 		updated, err := s.update(q, object)
 		return http.StatusOK, updated, err
@@ -65,9 +68,17 @@ func (s *Server) answerObject(r *http.Request, q request) (int, any, error) {
 		if err != nil {
 			return 0, nil, err
 		}
-		after, err := patchBody(r, q, before)
+		var after *unstructured.Unstructured
+		if isApply(r) {
+			after, err = s.apply(r, q, before)
+		} else if after, err = patchBody(r, q, before); err == nil {
+			after = manage(r, q, before, after)
+		}
 		if err != nil {
 			return 0, nil, err
+		}
+		if isDry(r) {
+			return http.StatusOK, after, checkVersion(q, before, after)
 		}
 		updated, err := s.update(q, after)
 		return http.StatusOK, updated, err

@@ -125,16 +125,12 @@ func checkNames(object *unstructured.Unstructured, q request) error {
 }
 
 // patchBody applies the merge patch in a request's body to a copy of before. A strategic merge patch is taken for a
-// merge patch, which is the same thing as long as it replaces no list. Apply and JSON patches are answered 415.
+// merge patch, which is the same thing as long as it replaces no list. JSON patches are answered 415.
 func patchBody(r *http.Request, q request, before *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	switch strings.TrimSpace(strings.Split(r.Header.Get("Content-Type"), ";")[0]) {
 	case "application/merge-patch+json", "application/strategic-merge-patch+json":
 	default:
-		return nil, &apierrors.StatusError{ErrStatus: metav1.Status{
-			Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType,
-			Reason:  metav1.StatusReasonUnsupportedMediaType,
-			Message: "the body of the request was in an unknown format - accepted media types include: application/merge-patch+json",
-		}}
+		return nil, unsupportedPatch()
 	}
 	body, err := readBody(r)
 	if err != nil {
@@ -147,6 +143,14 @@ func patchBody(r *http.Request, q request, before *unstructured.Unstructured) (*
 	after := before.DeepCopy()
 	merge(after.Object, patch)
 	return after, checkNames(after, q)
+}
+
+func unsupportedPatch() error {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType,
+		Reason:  metav1.StatusReasonUnsupportedMediaType,
+		Message: "the body of the request was in an unknown format - accepted media types include: application/merge-patch+json",
+	}}
 }
 
 // merge applies a merge patch (RFC 7396, section 2) to target.

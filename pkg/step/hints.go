@@ -68,7 +68,7 @@ var hints = []hint{
 	{fault.Unavailable, "cluster", regexp.MustCompile(`: the cluster says \w+: `),
 		"the cluster itself must be able to reach the registry, and trust its certificate (or set IMPORT_INSECURE=true)"},
 	{fault.Denied, "cluster", nil, "give the account the Role that tekton/ ships for this step"},
-	{fault.NotFound, "cluster", nil, "check NAMESPACE and STREAM_TAG"},
+	{fault.NotFound, "cluster", nil, "check NAMESPACE and STREAM_TAG (or WORKLOADS)"},
 	{fault.Unavailable, "cluster", nil, "check KUBE_SERVER (or KUBECONFIG), and that the cluster's API answers"},
 
 	{fault.Refused, "", nil, "a rule of this step forbids it: look at both sides of what it says before you change either"},

@@ -13,17 +13,31 @@ import (
 	"dockline/pkg/imagestream"
 )
 
-// Target is the image that the followers of a stream tag should run.
+// Target is the image that the followers of a stream tag should run, or with Wanted what the workloads should that it
+// names.
 type Target struct {
 	Name       imagestream.Name
 	Digest     string   // as the stream tag has it; pod templates carry this one
 	Children   []string // digests of an index's images: a pod may report one of them
 	Repository string   // HOST/NAME, without a tag; finds workloads that use the image without following the tag
+	Wanted     []Wanted // instead of all of the above
+}
+
+// String returns STREAM:TAG, or the names of the workloads.
+func (t Target) String() string {
+	if len(t.Wanted) == 0 {
+		return t.Name.String()
+	}
+	var names []string
+	for _, wanted := range t.Wanted {
+		names = append(names, wanted.Named.String())
+	}
+	return strings.Join(names, ",")
 }
 
 // Survey is what the workloads of a namespace have to do with a target.
 type Survey struct {
-	Followers []Follower // those with a trigger on the stream tag
+	Followers []Follower // those with a trigger on the stream tag, or those that are named
 	Loose     []string   // those that use the image's repository without one: "Deployment x (container app)"
 }
 
@@ -37,8 +51,11 @@ type Follower struct {
 	Pods      []Pod
 }
 
-// Survey looks at the workloads of the namespace once.
+// Survey looks at the workloads of the namespace once, or with Target.Wanted at these alone.
 func (c *Client) Survey(ctx context.Context, target Target) (Survey, error) {
+	if len(target.Wanted) > 0 {
+		return c.surveyNamed(ctx, target.Wanted)
+	}
 	all, err := c.List(ctx)
 	if err != nil {
 		return Survey{}, err
@@ -87,14 +104,21 @@ func (c *Client) look(ctx context.Context, w Workload, trigger Trigger, target T
 
 // judgePods corrects a phase that the workload's status alone gives: a rollout is complete when the pods run the image.
 func (f *Follower) judgePods(digests []string) {
+	for _, pod := range f.Pods {
+		if !pod.Leaving && f.Phase == Complete && !pod.Runs(digests) {
+			f.Phase = RollingOut
+			f.Message = fmt.Sprintf("pod %s runs %s", pod.Name, orUnknown(pod.Digest))
+		}
+	}
+	f.tellTrouble()
+}
+
+// tellTrouble adds to the message what keeps the new pods from running.
+func (f *Follower) tellTrouble() {
 	var trouble []string
 	for _, pod := range f.Pods {
 		if pod.Leaving {
 			continue
-		}
-		if f.Phase == Complete && !pod.Runs(digests) {
-			f.Phase = RollingOut
-			f.Message = fmt.Sprintf("pod %s runs %s", pod.Name, orUnknown(pod.Digest))
 		}
 		if pod.Trouble != "" && f.isNew(pod) {
 			trouble = append(trouble, fmt.Sprintf("pod %s: %s", pod.Name, pod.Trouble))
@@ -172,7 +196,7 @@ func (c *Client) Await(ctx context.Context, target Target, patience Patience, ho
 			return last, nil
 		}
 		if err := cluster.Sleep(ctx, patience.Poll); err != nil {
-			return last, fmt.Errorf("waiting for the rollout of %s: %w", target.Name, err)
+			return last, fmt.Errorf("waiting for the rollout of %s: %w", target, err)
 		}
 	}
 }

@@ -31,6 +31,7 @@ type Workload struct {
 	Containers            []Container // of the pod template, the init containers first
 	Triggers              []Trigger   // image triggers, whatever they follow
 
+	inits  int // how many of Containers are init containers
 	object *unstructured.Unstructured
 }
 
@@ -69,6 +70,9 @@ func read(kind string, object *unstructured.Unstructured) Workload {
 			name, _ := fields["name"].(string)
 			image, _ := fields["image"].(string)
 			w.Containers = append(w.Containers, Container{Name: name, Image: strings.TrimSpace(image)})
+		}
+		if field == "initContainers" {
+			w.inits = len(w.Containers)
 		}
 	}
 	w.Triggers = append(annotated(object), configured(kind, object)...)

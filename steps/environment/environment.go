@@ -21,9 +21,10 @@ import (
 	"dockline/pkg/workload"
 )
 
-// Environment is a namespace and the stream tag in it.
+// Environment is a namespace and the stream tag in it, or the workloads that are named.
 type Environment struct {
-	Name      imagestream.Name
+	Name      imagestream.Name // the zero value with Named
+	Named     []workload.Named
 	Streams   *imagestream.Client
 	Workloads *workload.Client
 	API       *cluster.Cluster
@@ -31,7 +32,16 @@ type Environment struct {
 
 // Open reads the cluster's settings; it does not connect yet. The zero patience is cluster.DefaultPatience.
 func Open(rt *step.Runtime, access step.Cluster, patience cluster.Patience, settings Settings) (*Environment, error) {
-	name, err := imagestream.ParseName(settings.StreamTag)
+	var (
+		name  imagestream.Name
+		named []workload.Named
+		err   error
+	)
+	if settings.Workloads != "" {
+		named, err = workload.ParseNamed(settings.Workloads)
+	} else {
+		name, err = imagestream.ParseName(settings.StreamTag)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +64,8 @@ func Open(rt *step.Runtime, access step.Cluster, patience cluster.Patience, sett
 		return nil, err
 	}
 	return &Environment{
-		Name: name, Streams: imagestream.In(c, settings.Namespace), Workloads: workload.In(c, settings.Namespace), API: c,
+		Name: name, Named: named, Streams: imagestream.In(c, settings.Namespace), Workloads: workload.In(c, settings.Namespace),
+		API: c,
 	}, nil
 }
 
@@ -118,6 +129,14 @@ func OrNothing(digest string) string {
 		return "no image"
 	}
 	return digest
+}
+
+// Common returns what all of the texts are; "" when they differ, or there is none.
+func Common(all []string) string {
+	if len(all) == 0 || slices.ContainsFunc(all, func(one string) bool { return one != all[0] }) {
+		return ""
+	}
+	return all[0]
 }
 
 // Age says how long ago t was, as people say it.

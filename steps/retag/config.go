@@ -36,7 +36,8 @@ type Config struct {
 	// it as it is on the tag; on a new tag PreserveOriginal where the image has several platforms.
 	ImportMode string `env:"IMPORT_MODE"`
 	// Digest that the environment must run before anything is changed, such as an earlier run's CURRENT_DIGEST, or none
-	// where it must be new. Otherwise nothing is changed (exit status 3).
+	// where it must be new. Otherwise nothing is changed (exit status 3). With WORKLOADS, each of their pod templates must
+	// have it, or IMAGE already.
 	ExpectCurrent string `env:"EXPECT_CURRENT"`
 	// For a first deployment: make a Deployment that follows the tag, a Service and a Route, each only where it is
 	// missing.
@@ -54,6 +55,9 @@ type Config struct {
 	// Go back by itself to the image that the tag meant before, when the import or the rollout fails. The step then still
 	// fails.
 	RollbackOnFailure bool `env:"ROLLBACK_ON_FAILURE"`
+	// With WORKLOADS: names of field managers that the image is taken over from, separated by commas, such as
+	// kubectl-client-side-apply. While another one has set it, nothing is changed (exit status 3).
+	TakeOverFrom []string `env:"TAKE_OVER_FROM"`
 	// How long to wait for the import and the rollout, in all.
 	Timeout time.Duration `env:"TIMEOUT, default=10m"`
 	// Cluster that the environment is on.
@@ -85,9 +89,10 @@ func (c *Config) Validate() error {
 			problems = append(problems, step.Problem("IMAGE: %w", err))
 		}
 	}
-	if !c.Rollback {
+	if !c.Rollback || c.Workloads != "" {
 		problems = append(problems, c.Registry.Validate(""))
 	}
+	problems = append(problems, c.validateWorkloads())
 	for _, choice := range []struct {
 		name, value string
 		allowed     []string

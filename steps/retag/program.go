@@ -1,4 +1,5 @@
-// Package retag points an environment's image stream tag at an image, and sees it through until the pods run it.
+// Package retag points an environment's image stream tag at an image, and sees it through until the pods run it. On a
+// cluster without image streams it sets the image of the workloads that it is told.
 package retag
 
 import (

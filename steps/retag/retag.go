@@ -22,6 +22,9 @@ func (c *Config) Run(parent context.Context, rt *step.Runtime) (step.Outcome, er
 	if err != nil {
 		return step.Outcome{}, err
 	}
+	if len(env.Named) > 0 {
+		return c.runNamed(parent, rt, env)
+	}
 	r := &run{Config: c, Environment: env, rt: rt}
 	ctx, cancel, ended := environment.WithTimeout(parent, c.Timeout)
 	defer cancel()

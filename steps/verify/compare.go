@@ -206,12 +206,12 @@ func (c *Config) validateCompared() error {
 	}
 	namespace, streamTag, found := strings.Cut(c.CompareWith, "/")
 	_, err := imagestream.ParseName(streamTag)
-	problem := environment.Settings{Namespace: namespace}.Validate()
+	problem := environment.Settings{Namespace: namespace, StreamTag: streamTag}.Validate()
 	switch {
 	case !found || namespace == "" || streamTag == "":
 		return step.Problem("COMPARE_WITH: %q is no environment: NAMESPACE/STREAM:TAG is wanted, such as prod/hello-app:prod", c.CompareWith)
-	case cmp.Or(problem, err) != nil:
-		return step.Problem("COMPARE_WITH: %w", cmp.Or(problem, err))
+	case cmp.Or(err, problem) != nil:
+		return step.Problem("COMPARE_WITH: %w", cmp.Or(err, problem))
 	}
 	return nil
 }

@@ -80,6 +80,14 @@ func (c *Config) Validate() error {
 		problems = append(problems, step.Problem("URL is missing: EXPECT_TEXT is set"))
 	}
 	problems = append(problems, c.validateRecords(), c.validateCompared())
+	for _, variable := range []struct {
+		name string
+		set  bool
+	}{{"COMPARE_WITH", c.CompareWith != ""}, {"EXPECT_RETAGGED", c.ExpectRetagged}} {
+		if variable.set && c.Workloads != "" {
+			problems = append(problems, step.Problem("%s is set: it is about image streams, and does not go with WORKLOADS", variable.name))
+		}
+	}
 	if http.StatusText(c.ExpectStatus) == "" {
 		problems = append(problems, step.Problem("EXPECT_STATUS: %d is no HTTP status", c.ExpectStatus))
 	}

@@ -12,6 +12,9 @@ import (
 
 // describe reads the stream tag and the workloads that follow it.
 func (r *run) describe(ctx context.Context, report *Report) error {
+	if report.Named != "" {
+		return r.describeNamed(ctx, report)
+	}
 	stream, err := r.env.Streams.Get(ctx, r.env.Name.Stream)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -17,7 +18,11 @@ import (
 // judge compares the description with what is expected. Checks that need nothing expected are made in any case, so
 // that a description shows them too.
 func (r *run) judge(ctx context.Context, report *Report) error {
-	report.Checks = append(report.Checks, checkImport(report))
+	if report.Named != "" {
+		report.Checks = append(report.Checks, checkSet(report))
+	} else {
+		report.Checks = append(report.Checks, checkImport(report))
+	}
 	if r.ExpectRetagged {
 		report.Checks = append(report.Checks, checkRetagged(report))
 	}
@@ -42,7 +47,12 @@ func (r *run) judge(ctx context.Context, report *Report) error {
 		}
 		report.Checks = append(report.Checks, check)
 	}
-	report.Checks = append(report.Checks, checkTemplates(report), checkPods(report))
+	pods := checkPods(report)
+	if pods.Status == failed && report.Named != "" && r.registry == nil {
+		report.hint = "If the image is for several platforms, of which a node reports one, set REGISTRY to where it is, so that it " +
+			"can be looked into."
+	}
+	report.Checks = append(report.Checks, checkTemplates(report), pods)
 	if r.CompareWith != "" {
 		check, err := r.checkCompared(ctx, report)
 		if err != nil {
@@ -81,6 +91,9 @@ func (r *run) checkImage(ctx context.Context, report *Report) (Check, error) {
 	if !same {
 		check.Status = failed
 		check.Found = fmt.Sprintf("%s is %s instead of %s", r.StreamTag, environment.OrNothing(report.Digest), r.wanted)
+		if report.Named != "" {
+			check.Found = fmt.Sprintf("the pod templates have %s instead of %s", cmp.Or(report.Digest, "no digest in common"), r.wanted)
+		}
 	}
 	return check, nil
 }
@@ -92,8 +105,11 @@ func (r *run) childrenOfWanted(ctx context.Context, report *Report) ([]string, e
 	if repository == nil && len(report.History) > 0 {
 		repository, _ = r.sourceOf(report.History[0].Reference)
 	}
+	if repository == nil && report.Named != "" && len(report.Workloads) > 0 {
+		repository, _ = r.sourceOf(report.Workloads[0].Image)
+	}
 	if repository == nil {
-		if report.ImportMode != imagestream.PreserveOriginal {
+		if report.ImportMode != imagestream.PreserveOriginal && report.Named == "" {
 			report.hint = "If EXPECT_DIGEST is of an image for several platforms, of which the tag means one, set REGISTRY to " +
 				"the registry that the tag is imported from, so that it can be looked into."
 		}
@@ -147,7 +163,7 @@ func (r *run) checkRegistry(ctx context.Context, report *Report) (Check, error) 
 		check.Found = fmt.Sprintf("%s was moved: it is %s now instead of %s", reference, now, r.wanted)
 		return check, nil
 	}
-	if report.TaggedFrom != reference {
+	if report.TaggedFrom != reference && report.Named == "" {
 		check.Found += ", tagged from " + report.TaggedFrom
 	}
 	return check, nil
@@ -158,8 +174,15 @@ func (r *run) checkRegistry(ctx context.Context, report *Report) (Check, error) 
 func (r *run) checkSource(ctx context.Context, report *Report) (Check, error) {
 	check := Check{Name: "registry", Expected: report.TaggedFrom + " is " + report.Digest, Status: skipped}
 	repository, version := r.sourceOf(report.TaggedFrom)
+	if report.Named != "" && report.Digest == "" {
+		check.Found = "the pod templates have no digest in common"
+		return check, nil
+	}
 	if version == "" {
 		check.Found = "the tag does not point at a version in REGISTRY"
+		if report.Named != "" {
+			check.Found = "which version in REGISTRY the workloads were set to is not known"
+		}
 		return check, nil
 	}
 	manifest, err := repository.Resolve(ctx, version)
@@ -178,12 +201,18 @@ func (r *run) checkSource(ctx context.Context, report *Report) (Check, error) {
 	if now := manifest.Digest.String(); now != report.Digest && !slices.Contains(environment.ChildrenOf(manifest), report.Digest) {
 		check.Status = failed
 		check.Found = fmt.Sprintf("%s was moved after the import: it is %s now", report.TaggedFrom, manifest.Digest)
+		if report.Named != "" {
+			check.Found = fmt.Sprintf("%s was moved since it was set: it is %s now", report.TaggedFrom, manifest.Digest)
+		}
 	}
 	return check, nil
 }
 
 func checkTemplates(report *Report) Check {
 	check := Check{Name: "workloads", Expected: "every workload that follows the tag is rolled out", Status: passed}
+	if report.Named != "" {
+		check.Expected = "every workload that is named is rolled out"
+	}
 	var found []string
 	for _, f := range report.Workloads {
 		if f.Phase != workload.Complete {
@@ -200,16 +229,22 @@ func checkTemplates(report *Report) Check {
 
 func checkPods(report *Report) Check {
 	check := Check{Name: "pods", Expected: "every pod runs " + environment.Short(report.Digest), Status: passed}
+	if report.Named != "" {
+		check.Expected = "every pod runs what its template has"
+	}
 	digests := append([]string{report.Digest}, report.children...)
 	var others []string
 	count := 0
 	for _, f := range report.Workloads {
+		if report.Named != "" {
+			digests = templateDigests(report, f)
+		}
 		for _, pod := range f.Pods {
 			if pod.Leaving {
 				continue
 			}
 			count++
-			if !pod.Runs(digests) {
+			if len(digests) > 0 && !pod.Runs(digests) {
 				others = append(others, fmt.Sprintf("%s runs %s%s", pod.Name, environment.OrNothing(environment.Short(pod.Digest)), trouble(pod)))
 			} else if !pod.Ready {
 				others = append(others, pod.Name+" is not ready"+trouble(pod))

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"encoding/xml"
@@ -22,7 +23,8 @@ import (
 type Report struct {
 	Verdict      string              `json:"verdict"`
 	Namespace    string              `json:"namespace"`
-	StreamTag    string              `json:"streamTag"`
+	StreamTag    string              `json:"streamTag,omitempty"`
+	Named        string              `json:"named,omitempty"` // WORKLOADS instead of a stream tag
 	Time         time.Time           `json:"time"`
 	ExpectImage  string              `json:"expectImage,omitempty"`
 	ExpectDigest string              `json:"expectDigest,omitempty"`
@@ -48,6 +50,17 @@ type Report struct {
 	retagged string // what retag pointed the tag at; empty where the tag does not say
 	children []string
 	created  time.Time // when the image was built; zero where it does not say
+}
+
+// Name returns the stream tag, or the workloads.
+func (r Report) Name() string { return cmp.Or(r.StreamTag, r.Named) }
+
+// Origin says what TaggedFrom is.
+func (r Report) Origin() string {
+	if r.Named != "" {
+		return "set from"
+	}
+	return "tagged from"
 }
 
 // ImportError is why the latest import failed, in the cluster's words.
@@ -85,13 +98,13 @@ const (
 func (r Report) table(to io.Writer) {
 	table := step.NewTable(to)
 	row := table.Row
-	row("environment", r.Namespace+"/"+r.StreamTag)
+	row("environment", r.Namespace+"/"+r.Name())
 	if r.TaggedFrom != "" {
 		tagged := r.TaggedFrom
 		if r.Scheduled {
 			tagged += " (imported anew from time to time)"
 		}
-		row("tagged from", tagged)
+		row(r.Origin(), tagged)
 	}
 	if r.Digest != "" {
 		row("image", r.Digest)
@@ -198,9 +211,9 @@ func (r Report) junit() ([]byte, error) {
 		Skipped  int        `xml:"skipped,attr"`
 		Time     string     `xml:"timestamp,attr"`
 		Cases    []testcase `xml:"testcase"`
-	}{Name: "verify " + r.Namespace + "/" + r.StreamTag, Time: r.Time.Format("2006-01-02T15:04:05")}
+	}{Name: "verify " + r.Namespace + "/" + r.Name(), Time: r.Time.Format("2006-01-02T15:04:05")}
 	for _, check := range r.Checks {
-		one := testcase{Name: check.Name, Class: r.Namespace + "." + r.StreamTag}
+		one := testcase{Name: check.Name, Class: r.Namespace + "." + r.Name()}
 		switch check.Status {
 		case failed:
 			one.Failure = &message{check.Found}
@@ -213,7 +226,7 @@ func (r Report) junit() ([]byte, error) {
 	}
 	if r.Error != "" && suite.Failures == 0 {
 		suite.Errors++
-		suite.Cases = append(suite.Cases, testcase{Name: "verify", Class: r.Namespace + "." + r.StreamTag, Error: &message{r.Error}})
+		suite.Cases = append(suite.Cases, testcase{Name: "verify", Class: r.Namespace + "." + r.Name(), Error: &message{r.Error}})
 	}
 	suite.Tests = len(suite.Cases)
 	document, err := xml.MarshalIndent(suite, "", "  ")

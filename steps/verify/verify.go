@@ -32,7 +32,7 @@ const poll = 2 * time.Second
 // Run describes the environment and judges it, once or, with TIMEOUT, until it is right.
 func (c *Config) Run(parent context.Context, rt *step.Runtime) (step.Outcome, error) {
 	r := &run{Config: c, rt: rt, report: Report{
-		Namespace: c.Namespace, StreamTag: c.StreamTag, ExpectImage: c.ExpectImage, URL: c.shownURL(), Verdict: unknown,
+		Namespace: c.Namespace, StreamTag: c.StreamTag, Named: c.Settings.Workloads, ExpectImage: c.ExpectImage, URL: c.shownURL(), Verdict: unknown,
 	}}
 	err := r.do(parent)
 	if err != nil && parent.Err() != nil {
@@ -94,7 +94,7 @@ func (r *run) do(parent context.Context) (err error) {
 		case err == nil && r.report.Verdict != wrong:
 			return nil
 		case err == nil:
-			err = fault.WithHint(fault.New(fault.Wrong, "verifying %s/%s: %s", r.Namespace, r.StreamTag, r.report.problems()),
+			err = fault.WithHint(fault.New(fault.Wrong, "verifying %s/%s: %s", r.Namespace, r.StreamTagOrWorkloads(), r.report.problems()),
 				cmp.Or(r.report.hint, "The report tells all that was checked."))
 		case !r.mayChange(err) && ctx.Err() == nil:
 			return err
@@ -105,7 +105,7 @@ func (r *run) do(parent context.Context) (err error) {
 		finding = err
 		if cluster.Sleep(ctx, poll) != nil {
 			if parent.Err() != nil {
-				return fmt.Errorf("verifying %s/%s: %w", r.Namespace, r.StreamTag, cluster.Ended(parent))
+				return fmt.Errorf("verifying %s/%s: %w", r.Namespace, r.StreamTagOrWorkloads(), cluster.Ended(parent))
 			}
 			return fault.New(fault.TimedOut, "%w", ended(err))
 		}
@@ -130,7 +130,7 @@ func (r *run) mayChange(err error) bool {
 // look describes and judges the environment once, into the report.
 func (r *run) look(ctx context.Context) error {
 	report := Report{
-		Namespace: r.Namespace, StreamTag: r.StreamTag, ExpectImage: r.ExpectImage, URL: r.shownURL(), Verdict: unknown,
+		Namespace: r.Namespace, StreamTag: r.StreamTag, Named: r.Settings.Workloads, ExpectImage: r.ExpectImage, URL: r.shownURL(), Verdict: unknown,
 		Digest: r.report.Digest, ExpectDigest: r.wanted, Checks: r.report.Checks,
 	}
 	if err := r.expect(ctx); err != nil {
