@@ -92,46 +92,15 @@ type reader struct {
 	readme  string
 }
 
-// open brings up the cluster and the servers around it, and prepares what the README takes for granted.
+// open prepares what the README takes for granted.
 func open(t *testing.T) *reader {
 	t.Helper()
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := shared.root
 	readme, err := os.ReadFile(filepath.Join(root, "tekton", "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &reader{t: t, cluster: cluster.At(root), dir: t.TempDir(), readme: string(readme)}
-	if err := r.cluster.Down(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	before := traces(r.cluster)
-	if err := r.cluster.Up(t.Context(), t.Logf); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.cluster.Down(context.Background()); err != nil {
-			t.Error(err)
-		}
-		if after := traces(r.cluster); after != before {
-			t.Errorf("the cluster has left something; before it:\n%safter it:\n%s", before, after)
-		}
-	})
-
-	programs, dir := t.TempDir(), t.TempDir()
-	if err := story.Compile(t.Context(), programs); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o755); err != nil { // the environments' pods run as another user
-		t.Fatal(err)
-	}
-	if r.world, err = story.Open(t.Context(), programs, dir); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(r.world.Close)
-
+	r := &reader{t: t, cluster: shared.cluster, world: shared.world, dir: t.TempDir(), readme: string(readme)}
 	if err := r.cluster.TrustRegistry(r.world.Production.Host, r.world.CA); err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,8 @@ type User struct {
 	Token string
 	Name  string // such as system:serviceaccount:dev:dockline
 	Rules []Rule // none means that the user may do nothing
+
+	groups []string // as a real Kubernetes tells them
 }
 
 // Rule allows verbs on resources in namespaces. "*" stands for all.
@@ -81,6 +83,10 @@ func (a *access) authorize(user User, verb string, resource resource, namespace,
 			return nil
 		}
 	}
+	return forbidden(user, verb, resource, namespace, name)
+}
+
+func forbidden(user User, verb string, resource resource, namespace, name string) error {
 	where := fmt.Sprintf("in the namespace %q", namespace)
 	if namespace == "" {
 		where = "at the cluster scope"

@@ -105,8 +105,10 @@ func (s *Server) create(r resource, object *unstructured.Unstructured) (*unstruc
 	if object.GetName() == "" {
 		return nil, apierrors.NewBadRequest("name or generateName is required")
 	}
-	if err := s.checkNamespace(r, object.GetNamespace()); err != nil {
-		return nil, err
+	if !r.cluster {
+		if err := s.around.checkNamespace(s.stopping, object.GetNamespace()); err != nil {
+			return nil, err
+		}
 	}
 	object.SetResourceVersion("")
 	if r == imageStreams {
@@ -120,15 +122,6 @@ func (s *Server) create(r resource, object *unstructured.Unstructured) (*unstruc
 	}
 	s.complete(r, object)
 	return s.store.create(r, object)
-}
-
-// checkNamespace answers 404 for a namespace that is not there, to whoever would put something into it.
-func (s *Server) checkNamespace(r resource, namespace string) error {
-	if r.cluster {
-		return nil
-	}
-	_, err := s.store.get(namespaces, "", namespace)
-	return err
 }
 
 // update replaces the spec of an object and keeps its status, or with the subresource status the other way round. A

@@ -14,13 +14,20 @@ type controller struct {
 	reconcile func(ctx context.Context) (again time.Duration)
 }
 
+// controllers are those of a whole cluster.
 func (s *Server) controllers() []controller {
+	return append(s.imageControllers(),
+		controller{"rollout", (&rolloutController{server: s, progress: map[types.UID]progress{}}).reconcile},
+		controller{"node", (&nodeController{server: s, running: map[types.UID]*runningPod{}}).reconcile},
+	)
+}
+
+// imageControllers are those that work for the image API.
+func (s *Server) imageControllers() []controller {
 	imports := &importController{server: s, busy: map[types.UID]bool{}, seen: map[importKey]time.Time{}, last: map[importKey]time.Time{}}
 	return []controller{
 		{"import", imports.reconcile},
 		{"trigger", (&triggerController{server: s, seen: map[triggerKey]time.Time{}}).reconcile},
-		{"rollout", (&rolloutController{server: s, progress: map[types.UID]progress{}}).reconcile},
-		{"node", (&nodeController{server: s, running: map[types.UID]*runningPod{}}).reconcile},
 	}
 }
 

@@ -2,6 +2,7 @@ package imageapi
 
 import (
 	"cmp"
+	"context"
 	"encoding/base64"
 	"slices"
 	"strings"
@@ -13,8 +14,11 @@ import (
 
 // credentials returns the accounts that a namespace's pull secrets hold for a repository, the one for the longest path
 // first. Any secret of the right type counts, whether or not a service account names it, as in an import.
-func (s *Server) credentials(namespace string, repository name.Repository) []authn.Authenticator {
-	found, _ := s.store.list(secrets, namespace)
+func (s *Server) credentials(ctx context.Context, namespace string, repository name.Repository) []authn.Authenticator {
+	found, err := s.around.secrets(ctx, namespace)
+	if err != nil {
+		s.options.Log("reading the secrets of %s: %v", namespace, err)
+	}
 	type match struct {
 		path    string
 		account authn.AuthConfig

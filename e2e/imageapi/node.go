@@ -114,7 +114,7 @@ func (c *nodeController) describe(pod *unstructured.Unstructured) Pod {
 		Namespace: pod.GetNamespace(), Name: pod.GetName(),
 		Grace: time.Duration(number(pod.Object, 30, "spec", "terminationGracePeriodSeconds")) * time.Second,
 		Credentials: func(repository name.Repository) []authn.Authenticator {
-			return c.server.credentials(pod.GetNamespace(), repository)
+			return c.server.credentials(c.server.stopping, pod.GetNamespace(), repository)
 		},
 	}
 	containers := items(pod.Object, "spec", "containers")

@@ -60,7 +60,7 @@ func (r resource) apiVersion() string {
 }
 
 // answerDiscovery answers the requests by which a client learns what is here, and returns whether this was one.
-func answerDiscovery(w http.ResponseWriter, r *http.Request) bool {
+func answerDiscovery(w http.ResponseWriter, r *http.Request, serves func(resource) bool) bool {
 	path := strings.Trim(r.URL.Path, "/")
 	switch path {
 	case "healthz", "livez", "readyz":
@@ -74,17 +74,17 @@ func answerDiscovery(w http.ResponseWriter, r *http.Request) bool {
 		})
 	case "apis":
 		writeJSON(w, http.StatusOK, metav1.APIGroupList{
-			TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}, Groups: groups(),
+			TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}, Groups: groups(serves),
 		})
 	default:
-		return answerGroup(w, path)
+		return answerGroup(w, path, serves)
 	}
 	return true
 }
 
 // answerGroup answers /api/v1, /apis/GROUP and /apis/GROUP/VERSION.
-func answerGroup(w http.ResponseWriter, path string) bool {
-	for _, group := range groups() {
+func answerGroup(w http.ResponseWriter, path string, serves func(resource) bool) bool {
+	for _, group := range groups(serves) {
 		if path == "apis/"+group.Name {
 			group.TypeMeta = metav1.TypeMeta{Kind: "APIGroup", APIVersion: "v1"}
 			writeJSON(w, http.StatusOK, group)
@@ -97,7 +97,7 @@ func answerGroup(w http.ResponseWriter, path string) bool {
 		if one.group == "" {
 			prefix = "api/v1"
 		}
-		if path != prefix {
+		if path != prefix || !serves(one) {
 			continue
 		}
 		list.GroupVersion = one.apiVersion()
@@ -127,11 +127,11 @@ func answerGroup(w http.ResponseWriter, path string) bool {
 	return true
 }
 
-// groups lists the API groups in the order of resources, without the core group.
-func groups() []metav1.APIGroup {
+// groups lists the API groups that are served, in the order of resources, without the core group.
+func groups(serves func(resource) bool) []metav1.APIGroup {
 	var list []metav1.APIGroup
 	for _, one := range resources {
-		if one.group == "" || (len(list) > 0 && list[len(list)-1].Name == one.group) {
+		if one.group == "" || !serves(one) || (len(list) > 0 && list[len(list)-1].Name == one.group) {
 			continue
 		}
 		version := metav1.GroupVersionForDiscovery{GroupVersion: one.apiVersion(), Version: one.version}

@@ -50,6 +50,7 @@ type Server struct {
 	store    *store
 	access   access
 	importer *importer
+	around   surroundings
 
 	faultsMu sync.Mutex
 	faults   Faults
@@ -63,6 +64,34 @@ type Server struct {
 
 // New starts a cluster. The caller serves it over http (httptest.NewServer(s), or Start) and closes it.
 func New(options Options) *Server {
+	s := newServer(options)
+	s.around = ownCluster{s}
+	for _, user := range options.Users {
+		s.access.add(user)
+	}
+	for _, namespace := range options.Namespaces {
+		s.AddNamespace(namespace)
+	}
+	s.start(s.controllers())
+	return s
+}
+
+// Behind starts the image API of a real Kubernetes. The caller serves it over TLS, as an APIService of the cluster
+// names it, and closes it. Of the options those about users, namespaces, routes and pods do not matter: they are the
+// cluster's own.
+func Behind(kubernetes Kubernetes, options Options) (*Server, error) {
+	s := newServer(options)
+	around, err := newRealCluster(s.stopping, kubernetes, &s.workers, s.store.touch)
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	s.around = around
+	s.start(s.imageControllers())
+	return s, nil
+}
+
+func newServer(options Options) *Server {
 	if options.ScheduleInterval <= 0 {
 		options.ScheduleInterval = 15 * time.Minute
 	}
@@ -78,16 +107,13 @@ func New(options Options) *Server {
 	s := &Server{options: options, store: newStore(), faults: options.Faults, cut: make(chan struct{})}
 	s.importer = newImporter(options.RegistryCA)
 	s.stopping, s.stop = context.WithCancel(context.Background())
-	for _, user := range options.Users {
-		s.access.add(user)
-	}
-	for _, namespace := range options.Namespaces {
-		s.AddNamespace(namespace)
-	}
-	for _, controller := range s.controllers() {
+	return s
+}
+
+func (s *Server) start(controllers []controller) {
+	for _, controller := range controllers {
 		s.workers.Go(func() { s.work(controller) })
 	}
-	return s
 }
 
 // Close ends the controllers, the open watches and everything that the Runner runs, and waits for them.
@@ -99,7 +125,7 @@ func (s *Server) Close() {
 
 // ServeHTTP answers one API request: who is it, may they, is a fault in the way, and then the answer.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	user, err := s.access.authenticate(r)
+	user, err := s.around.authenticate(r)
 	if err != nil {
 		writeError(w, err)
 		return
@@ -107,16 +133,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.answerFault(w, r) {
 		return
 	}
-	if answerDiscovery(w, r) {
+	if answerDiscovery(w, r, s.around.serves) {
 		return
 	}
 	q, err := parseRequest(r)
+	if err == nil && !s.around.serves(q.resource) {
+		err = noSuchPath()
+	}
 	if err != nil {
 		writeError(w, err)
 		return
 	}
 	q.user = user
-	if err := s.access.authorize(user, q.verb, q.resource, q.namespace, q.name); err != nil {
+	if err := s.around.authorize(r.Context(), user, q.verb, q.resource, q.namespace, q.name); err != nil {
 		writeError(w, err)
 		return
 	}

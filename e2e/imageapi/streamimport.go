@@ -59,7 +59,7 @@ func (s *Server) answerImport(r *http.Request, q request) (int, any, error) {
 	if err := fromMap(object.Object, &asked); err != nil {
 		return 0, nil, apierrors.NewBadRequest(err.Error())
 	}
-	if err := s.checkNamespace(q.resource, q.namespace); err != nil {
+	if err := s.around.checkNamespace(r.Context(), q.namespace); err != nil {
 		return 0, nil, err
 	}
 	asked.TypeMeta = metav1.TypeMeta{Kind: q.resource.kind, APIVersion: q.resource.apiVersion()}
@@ -149,7 +149,9 @@ func (s *Server) importOne(ctx context.Context, namespace, reference string, pol
 		altered = digest
 	}
 	brought, err := s.importer.read(ctx, reference, policy.Insecure, policy.ImportMode == "PreserveOriginal",
-		func(repository name.Repository) []authn.Authenticator { return s.credentials(namespace, repository) })
+		func(repository name.Repository) []authn.Authenticator {
+			return s.credentials(ctx, namespace, repository)
+		})
 	if err != nil || altered == "" {
 		return outcome{found: brought, err: err}
 	}

@@ -144,10 +144,10 @@ func (s *Server) tryUpdateTag(q request, sent streamTag, streamName, tag string)
 	case sent.Metadata.ResourceVersion != "":
 		return 0, nil, apierrors.NewNotFound(imageStreamTags.groupResource(), q.name)
 	default:
-		if err := s.access.authorize(q.user, "create", q.resource, q.namespace, q.name); err != nil {
+		if err := s.around.authorize(s.stopping, q.user, "create", q.resource, q.namespace, q.name); err != nil {
 			return 0, nil, err
 		}
-		if err := s.checkNamespace(q.resource, q.namespace); err != nil {
+		if err := s.around.checkNamespace(s.stopping, q.namespace); err != nil {
 			return 0, nil, err
 		}
 		after = &stream{Metadata: metav1.ObjectMeta{Name: streamName, Namespace: q.namespace}}
@@ -196,7 +196,7 @@ func (s *Server) createTag(q request, object *unstructured.Unstructured) (any, e
 	if !found || streamName == "" || tag == "" {
 		return nil, apierrors.NewBadRequest("imagestreamtags must be specified with <name>:<tag>")
 	}
-	if err := s.checkNamespace(q.resource, q.namespace); err != nil {
+	if err := s.around.checkNamespace(s.stopping, q.namespace); err != nil {
 		return nil, err
 	}
 	if err := validateTag(sent.Metadata.Name, sent.Tag); err != nil {

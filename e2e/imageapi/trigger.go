@@ -34,18 +34,17 @@ type trigger struct {
 // triggered are the resources whose pod templates can follow a tag.
 var triggered = []resource{deployments, deploymentConfigs, statefulSets, daemonSets, cronJobs}
 
-func (c *triggerController) reconcile(context.Context) (again time.Duration) {
+func (c *triggerController) reconcile(ctx context.Context) (again time.Duration) {
 	for _, r := range triggered {
-		found, _ := c.server.store.list(r, "")
-		for _, object := range found {
-			again = sooner(again, c.follow(r, object.DeepCopy()))
+		for _, object := range c.server.around.workloads(r) {
+			again = sooner(again, c.follow(ctx, r, object.DeepCopy()))
 		}
 	}
 	return again
 }
 
 // follow brings one workload's template up to its tags; object is a copy.
-func (c *triggerController) follow(r resource, object *unstructured.Unstructured) (again time.Duration) {
+func (c *triggerController) follow(ctx context.Context, r resource, object *unstructured.Unstructured) (again time.Duration) {
 	drops := c.server.fault().Trigger
 	if drops != nil && drops(object.GetNamespace(), r.kind, object.GetName()) {
 		return 0
@@ -78,11 +77,10 @@ func (c *triggerController) follow(r resource, object *unstructured.Unstructured
 	if !changed {
 		return again
 	}
-	q := request{resource: r, namespace: object.GetNamespace(), name: object.GetName()}
-	if _, err := c.server.update(q, object); err != nil {
+	if err := c.server.around.updateWorkload(ctx, r, object); err != nil {
 		return 10 * time.Millisecond // somebody wrote it meanwhile: look again
 	}
-	c.server.options.Log("trigger %s %s/%s follows its stream tag", r.kind, q.namespace, q.name)
+	c.server.options.Log("trigger %s %s/%s follows its stream tag", r.kind, object.GetNamespace(), object.GetName())
 	return again
 }
 
