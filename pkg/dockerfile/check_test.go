@@ -245,6 +245,8 @@ func TestImages(t *testing.T) {
 		{"a default", "ARG V=1\nFROM a:$V\n", Options{}, []string{"a:1"}},
 		{"a default from a default", "ARG R=r.example.com\nARG B=${R}/base\nFROM ${B}:${V:-2}\n", Options{}, []string{"r.example.com/base:2"}},
 		{"a build argument", "ARG V=1\nFROM a:$V\n", Options{BuildArgs: map[string]string{"V": "2"}}, []string{"a:2"}},
+		{"a build argument that is not declared", "FROM a:${V:-3}\n", Options{BuildArgs: map[string]string{"V": "2"}}, []string{"a:3"}},
+		{"a build argument that is declared without a default", "ARG V\nFROM a:${V:-3}\n", Options{BuildArgs: map[string]string{"V": "2"}}, []string{"a:2"}},
 		{"an empty build argument leaves Kaniko's own executor the default", "ARG V=1\nFROM a:$V\n", Options{Kaniko: true, BuildArgs: map[string]string{"V": ""}}, []string{"a:1"}},
 		{"an empty build argument", "ARG V=1\nFROM a:${V:-3}\n", Options{BuildArgs: map[string]string{"V": ""}}, []string{"a:3"}},
 		{"what is predefined", "FROM a-$TARGETARCH\n", Options{Platform: "linux/arm64"}, []string{"a-arm64"}},

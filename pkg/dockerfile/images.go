@@ -192,7 +192,8 @@ func readMounts(run *instructions.RunCommand) error {
 // args are the arguments before the first FROM: a default may use those before it, and a build argument takes its place.
 type args map[string]string
 
-// globalArgs evaluates them. With Kaniko's own executor, an empty build argument does not count, and nothing is predefined.
+// globalArgs evaluates them. A build argument that no ARG there declares is none of them. With Kaniko's own executor it is, an empty one does not
+// count, and nothing is predefined.
 func globalArgs(declared []instructions.ArgCommand, o Options) args {
 	out := args{}
 	if !o.Kaniko {
@@ -200,13 +201,19 @@ func globalArgs(declared []instructions.ArgCommand, o Options) args {
 	}
 	given := args{}
 	for name, value := range o.BuildArgs {
-		if value != "" || !o.Kaniko {
-			out[name], given[name] = value, value
+		if o.Kaniko && value == "" {
+			continue
+		}
+		given[name] = value
+		if _, predefined := out[name]; predefined || o.Kaniko {
+			out[name] = value
 		}
 	}
 	for _, command := range declared {
 		for _, arg := range command.Args {
-			if _, overridden := given[arg.Key]; arg.Value != nil && !overridden {
+			if value, overridden := given[arg.Key]; overridden {
+				out[arg.Key] = value
+			} else if arg.Value != nil {
 				out[arg.Key] = out.expand(*arg.Value)
 			}
 		}

@@ -2,6 +2,7 @@ package kaniko
 
 import (
 	"archive/tar"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -159,9 +160,12 @@ func decompressed(file io.Reader) (io.ReadCloser, error) {
 		return nil, err
 	}
 	whole := io.MultiReader(strings.NewReader(string(head[:n])), file)
-	if compression.Detect(head[:n]) == compression.Xz { // for which the library starts a program
+	switch compression.Detect(head[:n]) { // for these the library starts a program, of the image that is built
+	case compression.Xz:
 		reader, err := xz.NewReader(whole)
 		return io.NopCloser(reader), err
+	case compression.Gzip:
+		return gzip.NewReader(whole)
 	}
 	return compression.DecompressStream(whole)
 }

@@ -5,16 +5,17 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 	"time"
 
+	confined "github.com/containerd/continuity/fs"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
@@ -80,8 +81,15 @@ func (e *execution) linkStep(s *state, step step) error {
 	if !ok {
 		return nil
 	}
+	for _, file := range run.Files { // the here-documents, which are not in its text
+		e.chain.link("file", file.Name, file.Data, fmt.Sprint(file.Chomp))
+	}
 	for _, mount := range instructions.GetMounts(run) {
-		e.chain.link(fmt.Sprintf("%+v", *mount))
+		said, err := json.Marshal(mount) // by value: what it points to is elsewhere in every run
+		if err != nil {
+			return err
+		}
+		e.chain.link(string(said))
 		if mount.Type == instructions.MountTypeBind && mount.From == "" {
 			content, err := e.context.digest(mount.Source)
 			if err != nil {
@@ -100,8 +108,12 @@ func (e *execution) linkStep(s *state, step step) error {
 // digest stands for the files of the context below a path, but for their times.
 func (c *contextFiles) digest(name string) (string, error) {
 	hash := sha256.New()
-	top := filepath.Join(c.root, path.Clean("/"+name))
-	err := filepath.WalkDir(top, func(file string, entry fs.DirEntry, err error) error {
+	top, err := confined.RootPath(c.root, name) // as the mount follows links
+	if err != nil {
+		return "", err
+	}
+	_, _ = fmt.Fprintf(hash, "%q\n", strings.TrimPrefix(top, c.root))
+	err = filepath.WalkDir(top, func(file string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}

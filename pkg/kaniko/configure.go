@@ -193,9 +193,7 @@ func (s *state) inherit() *state {
 	}
 	for _, pair := range config.Env {
 		name, value, _ := strings.Cut(pair, "=")
-		if _, set := s.variables[name]; !set {
-			out.variables[name] = value
-		}
+		out.variables[name] = value // before an ARG of the stage that it is built on
 	}
 	return out
 }

@@ -3,12 +3,15 @@ package kaniko
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -188,6 +191,92 @@ func TestUnpackingStaysInTheRoot(t *testing.T) {
 	}
 }
 
+// TestUnpackingOverAFolder has a layer put a file, or a link, in the place of a folder whose time is to be set.
+func TestUnpackingOverAFolder(t *testing.T) {
+	t.Parallel()
+	for _, over := range []tar.Header{
+		{Typeflag: tar.TypeReg, Name: "a"}, {Typeflag: tar.TypeSymlink, Name: "a", Linkname: "b"}, {Typeflag: tar.TypeReg, Name: ".wh.a"},
+	} {
+		root := t.TempDir()
+		then, b := time.Unix(1, 0), time.Unix(2, 0)
+		if _, err := unpackLayers(root, []v1.Layer{
+			layerOf(t, tar.Header{Typeflag: tar.TypeDir, Name: "a/", Mode: 0o755, ModTime: then},
+				tar.Header{Typeflag: tar.TypeDir, Name: "a/c/", Mode: 0o755, ModTime: then},
+				tar.Header{Typeflag: tar.TypeDir, Name: "b/", Mode: 0o755, ModTime: b}, tar.Header{Typeflag: tar.TypeDir, Name: "b/c/", Mode: 0o755, ModTime: b}),
+			layerOf(t, over),
+		}, func(string) bool { return false }, nil); err != nil {
+			t.Errorf("%q of type %c: %v", over.Name, over.Typeflag, err)
+		}
+		if info, err := os.Stat(filepath.Join(root, "b", "c")); err != nil || !info.ModTime().Equal(b) {
+			t.Errorf("%q of type %c: the folder beside it has the time %v, %v", over.Name, over.Typeflag, info, err)
+		}
+	}
+}
+
+// TestWhiteoutsThatHideNoName are refused: they would remove the folder that they are in, or the one above.
+func TestWhiteoutsThatHideNoName(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{".wh.", ".wh..", ".wh...", "a/.wh..", "a/.wh..."} {
+		dir := t.TempDir()
+		writeAll(t, dir, map[string]string{"root/kept": "1", "kept": "1"})
+		_, err := unpackLayers(filepath.Join(dir, "root"), []v1.Layer{layerOf(t, tar.Header{Typeflag: tar.TypeReg, Name: name})},
+			func(string) bool { return false }, nil)
+		if err == nil || !strings.Contains(err.Error(), "hides no file") {
+			t.Errorf("%q: %v", name, err)
+		}
+		for _, kept := range []string{"root/kept", "kept"} {
+			if _, err := os.Stat(filepath.Join(dir, kept)); err != nil {
+				t.Errorf("%q: %v", name, err)
+			}
+		}
+	}
+}
+
+// TestKeyOfARun has the key of the cache tell apart what a RUN does, and the same in every run when it does the same.
+func TestKeyOfARun(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	writeAll(t, dir, map[string]string{"releases/1": "1"})
+	if err := os.Symlink("releases", filepath.Join(dir, "current")); err != nil {
+		t.Fatal(err)
+	}
+	keyOf := func(instruction string) string {
+		t.Helper()
+		recipe, err := readRecipe([]byte("FROM scratch\n"+instruction), order{}, "linux/amd64")
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := readContext(dir, filepath.Join(dir, "Dockerfile"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := &execution{told: order{CacheRepository: "x"}, recipe: recipe, context: files}
+		step := recipe.stages[0].steps[0]
+		s := &state{variables: variables{}}
+		if err := errors.Join(e.expand(s, step.Command), e.linkStep(s, step)); err != nil {
+			t.Fatal(err)
+		}
+		return string(e.chain)
+	}
+	const document = "RUN <<EOF\necho %s\nEOF\n"
+	if keyOf(fmt.Sprintf(document, "one")) == keyOf(fmt.Sprintf(document, "two")) {
+		t.Error("two here-documents have one key")
+	}
+	for _, same := range []string{
+		fmt.Sprintf(document, "one"), "RUN --mount=type=cache,target=/c,uid=1000,mode=0700 make\n", "RUN --mount=type=secret,id=x,env=X make\n",
+	} {
+		if keyOf(same) != keyOf(same) {
+			t.Errorf("%q has another key each time", same)
+		}
+	}
+	const bind = "RUN --mount=type=bind,source=current,target=/in make\n"
+	before := keyOf(bind)
+	writeAll(t, dir, map[string]string{"releases/1": "2"})
+	if keyOf(bind) == before {
+		t.Error("a file behind the link of a mount was changed, and the key is the same")
+	}
+}
+
 func TestRecipe(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -249,5 +338,15 @@ func TestExposeRefusesWhatIsNoPort(t *testing.T) {
 		if !done || (err == nil) != want {
 			t.Errorf("EXPOSE %s: %v", port, err)
 		}
+	}
+}
+
+// TestEnvOfTheStageBelow goes before an ARG of that stage, as in BuildKit.
+func TestEnvOfTheStageBelow(t *testing.T) {
+	t.Parallel()
+	below := &state{variables: variables{"V": "arg", "W": "arg"}}
+	below.config.Config.Env = []string{"V=env"}
+	if got := below.inherit().variables; got["V"] != "env" || got["W"] != "arg" {
+		t.Errorf("the variables are %v", got)
 	}
 }

@@ -85,6 +85,9 @@ func (u *unpacker) entry(name string, header *tar.Header, content io.Reader) err
 	}
 	target := filepath.Join(parent, base)
 	if hidden, is := strings.CutPrefix(base, ".wh."); is {
+		if hidden == "" || hidden == "." || hidden == ".." {
+			return errors.New("it hides no file of its folder")
+		}
 		if hidden == ".wh..opq" {
 			return u.hideAll(name, parent)
 		}
@@ -197,6 +200,7 @@ func (u *unpacker) remove(target string) error {
 	if err != nil {
 		return err
 	}
+	delete(u.folders, target)
 	if !info.IsDir() {
 		return os.Remove(target)
 	}
