@@ -1,6 +1,7 @@
 //go:build e2e
 
-// Package cluster_test follows tekton/README.md on a real cluster, as a reader would: its commands are run as they are
+// Package cluster_test has the steps work on a real cluster with image streams, and follows tekton/README.md there, as a
+// reader would: its commands are run as they are
 // printed there. What a reader must fill in is filled in here too: the registries' and Git's addresses and accounts, the
 // files with the passwords, and a kustomization of one's own for Dockline's image.
 //

@@ -1,6 +1,7 @@
 // Package imageapi is a small cluster in one process: it answers as OpenShift's image API does, as far as image stream
 // tags, their imports, the workloads that follow them and the routes to these are concerned. Tests hold it in process
-// and the demo runs it as a program (cmd/imageapi); neither needs a Kubernetes.
+// and the demo runs it as a program (cmd/imageapi); neither needs a Kubernetes. Behind a real
+// one it serves the image API alone, and its workloads, secrets and rights are that cluster's (see Behind).
 //
 // What it answers follows a recording of a real OpenShift API (testdata/recorded.json), which a test replays against it:
 // generations, compare-and-set, import conditions, histories, and the words of its refusals. Imports are real: the
