@@ -265,7 +265,7 @@ func TestKeyOfARun(t *testing.T) {
 	for _, same := range []string{
 		fmt.Sprintf(document, "one"), "RUN --mount=type=cache,target=/c,uid=1000,mode=0700 make\n", "RUN --mount=type=secret,id=x,env=X make\n",
 	} {
-		if keyOf(same) != keyOf(same) {
+		if first, second := keyOf(same), keyOf(same); first != second {
 			t.Errorf("%q has another key each time", same)
 		}
 	}
