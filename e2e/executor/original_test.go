@@ -190,9 +190,9 @@ func (b *bench) build(t *testing.T, how, version, dockerfile, path string) (got,
 		}
 	}
 	spec := sandbox.Spec{
-		Files: map[string]string{kaniko.Marker: ""}, Programs: map[string]string{}, Binds: map[string]string{"/work": work},
+		Files: map[string]string{kaniko.Marker: ""}, Programs: map[string]string{}, Binds: map[string]string{"/workspace": work},
 		Env: []string{
-			"KANIKO_DIR=/kaniko", "HOME=/root", "USER=root", "PATH=/bin", "SOURCE_DIR=/work", "IMAGE=deepsky/hello:" + version,
+			"KANIKO_DIR=/kaniko", "HOME=/root", "USER=root", "PATH=/bin", "SOURCE_DIR=/workspace", "IMAGE=deepsky/hello:" + version,
 			"REGISTRY=" + b.registry.Host(), "REGISTRY_INSECURE=true",
 		},
 		Args: []string{"/kaniko/bin/clone-build-push"},
@@ -207,7 +207,7 @@ func (b *bench) build(t *testing.T, how, version, dockerfile, path string) (got,
 	switch how {
 	case "alone":
 		spec.Args = []string{
-			"/kaniko/executor", "--force", "--context=dir:///work", "--dockerfile=/work/Dockerfile", "--insecure", "--insecure-pull",
+			"/kaniko/executor", "--force", "--context=dir:///workspace", "--dockerfile=/workspace/Dockerfile", "--insecure", "--insecure-pull",
 			"--destination=" + b.registry.Host() + "/deepsky/hello:" + version,
 		}
 	case "below":

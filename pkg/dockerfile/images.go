@@ -192,8 +192,8 @@ func readMounts(run *instructions.RunCommand) error {
 // args are the arguments before the first FROM: a default may use those before it, and a build argument takes its place.
 type args map[string]string
 
-// globalArgs evaluates them. A build argument that no ARG there declares is none of them. With Kaniko's own executor it is, an empty one does not
-// count, and nothing is predefined.
+// globalArgs evaluates them. A build argument that no ARG there declares is none of them. With Kaniko's own executor it
+// is one, an empty one does not count, and nothing is predefined.
 func globalArgs(declared []instructions.ArgCommand, o Options) args {
 	out := args{}
 	if !o.Kaniko {

@@ -65,6 +65,12 @@ func (i Image) String() string {
 	return i.Name + ":" + i.Version
 }
 
+// DigestOf returns the digest at the end of an image reference or ID, or "".
+func DigestOf(reference string) string {
+	_, _, digest := SplitReference(reference)
+	return digest
+}
+
 // SplitReference takes HOST/NAME:VERSION, HOST/NAME@DIGEST, or both at once, apart; what is missing is "". It checks
 // nothing.
 func SplitReference(reference string) (repository, version, digest string) {

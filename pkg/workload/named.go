@@ -9,6 +9,7 @@ import (
 
 	"dockline/pkg/cluster"
 	"dockline/pkg/fault"
+	"dockline/pkg/image"
 )
 
 // Named is one container of one workload, as its name is given.
@@ -185,7 +186,7 @@ func (c *Client) surveyNamed(ctx context.Context, all []Wanted) (Survey, error) 
 
 // judgeNamed is judgePods for an image that need not have a digest: then the pods must have been made from the template.
 func (f *Follower) judgeNamed(wanted Wanted) {
-	digest := digestOf(wanted.Image)
+	digest := image.DigestOf(wanted.Image)
 	if digest != "" {
 		f.judgePods(append([]string{digest}, wanted.Children...))
 		return

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"dockline/pkg/cluster"
+	"dockline/pkg/image"
 )
 
 // Pod is one pod of a workload, seen through one of its containers.
@@ -28,7 +29,7 @@ type Pod struct {
 // Runs tells whether the pod runs one of these digests. A pod that asks for an image by digest cannot run another one,
 // also where the node reports the ID of the image's configuration instead.
 func (p Pod) Runs(digests []string) bool {
-	return slices.Contains(digests, p.Digest) || p.Digest == "" && p.Ready && slices.Contains(digests, digestOf(p.Image))
+	return slices.Contains(digests, p.Digest) || p.Digest == "" && p.Ready && slices.Contains(digests, image.DigestOf(p.Image))
 }
 
 // pods returns the pods that the workload's selector matches, for the container of that name.
@@ -131,7 +132,7 @@ func readPod(object *unstructured.Unstructured, container string) (pod Pod, fini
 	// The trouble of any container keeps the pod from running; the digest is that of the one that was asked for.
 	for _, c := range append(fields.Status.Init, fields.Status.Containers...) {
 		if c.Name == container {
-			pod.Digest = digestOf(c.ImageID)
+			pod.Digest = image.DigestOf(c.ImageID)
 			pod.Restarts = c.Restarts
 		}
 		if waiting := c.State.Waiting; waiting != nil && !slices.Contains(starting, waiting.Reason) {

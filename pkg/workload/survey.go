@@ -88,7 +88,7 @@ func (c *Client) look(ctx context.Context, w Workload, trigger Trigger, target T
 	if follower.Pods, err = c.pods(ctx, w, trigger.Container); err != nil {
 		return Follower{}, err
 	}
-	switch carries := digestOf(follower.Image) == target.Digest; {
+	switch carries := image.DigestOf(follower.Image) == target.Digest; {
 	case trigger.Problem != "":
 		follower.Phase, follower.Message = Untriggered, "its image trigger is broken: "+trigger.Problem
 	case !carries && trigger.Paused:

@@ -11,7 +11,6 @@ import (
 
 	"dockline/pkg/cluster"
 	"dockline/pkg/fault"
-	"dockline/pkg/image"
 )
 
 // Client reads the workloads of one namespace.
@@ -110,9 +109,3 @@ var (
 		{Group: "batch", Version: "v1", Plural: "cronjobs", Kind: CronJob},
 	}
 )
-
-// digestOf returns the digest at the end of an image reference or ID, or "".
-func digestOf(reference string) string {
-	_, _, digest := image.SplitReference(reference)
-	return digest
-}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode"
@@ -19,8 +21,8 @@ import (
 // (MAX_ARG_STRLEN, execve(2)).
 const largestArgs = 128 << 10
 
-// buildArgs are BUILD_ARGS, and what BUILD_ARGS_FILE has beside them: a pipeline can change what its repository says. Tree
-// is the work tree, and context the folder in it that is built.
+// buildArgs are those of BUILD_ARGS and of BUILD_ARGS_FILE, which must not say two things of one name. Tree is the work
+// tree, and context the folder in it that is built.
 func (r *runner) buildArgs(tree, context string) (map[string]string, error) {
 	args, err := pairs(r.BuildArgs)
 	if err != nil {
@@ -37,10 +39,11 @@ func (r *runner) buildArgs(tree, context string) (map[string]string, error) {
 	if err != nil {
 		return nil, step.Problem("BUILD_ARGS_FILE: %q: %w", r.BuildArgsFile, err)
 	}
-	for name, value := range more {
-		if _, own := args[name]; !own {
-			args[name] = value
+	for _, name := range slices.Sorted(maps.Keys(more)) {
+		if value, own := args[name]; own && value != more[name] {
+			return nil, step.Problem("BUILD_ARGS and BUILD_ARGS_FILE set %q to two values: set it in one of them", name)
 		}
+		args[name] = more[name]
 	}
 	return args, nil
 }

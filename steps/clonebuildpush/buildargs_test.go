@@ -47,7 +47,7 @@ func TestParseArgs(t *testing.T) {
 	}
 }
 
-// TestBuildArgsFromAFile of the context, or of the container; BUILD_ARGS goes before it.
+// TestBuildArgsFromAFile of the context, or of the container, beside BUILD_ARGS.
 func TestBuildArgsFromAFile(t *testing.T) {
 	t.Parallel()
 	outside := filepath.Join(t.TempDir(), "args")
@@ -60,7 +60,7 @@ func TestBuildArgsFromAFile(t *testing.T) {
 		{"of the context", []string{"BUILD_ARGS_FILE", "build/args"}, map[string]string{"A": "one, two=2", "B": ""}},
 		{"of the context, by a link in it", []string{"BUILD_ARGS_FILE", "inside"}, map[string]string{"A": "one, two=2", "B": ""}},
 		{"of the container", []string{"BUILD_ARGS_FILE", outside}, map[string]string{"A": "the container's"}},
-		{"beside BUILD_ARGS", []string{"BUILD_ARGS_FILE", "build/args", "BUILD_ARGS", "A=mine,C=3"}, map[string]string{"A": "mine", "B": "", "C": "3"}},
+		{"beside BUILD_ARGS", []string{"BUILD_ARGS_FILE", "build/args", "BUILD_ARGS", "B=,C=3"}, map[string]string{"A": "one, two=2", "B": "", "C": "3"}},
 	} {
 		t.Run(row.description, func(t *testing.T) {
 			t.Parallel()
@@ -101,6 +101,7 @@ func TestBuildArgsFilesThatAreRefused(t *testing.T) {
 		{"a pipe", "is no regular file", []string{"BUILD_ARGS_FILE", pipe}},
 		{"an endless one", "is no regular file", []string{"BUILD_ARGS_FILE", "/dev/zero"}},
 		{"a large one", "is larger than 131072 bytes", []string{"BUILD_ARGS_FILE", large}},
+		{"another value than BUILD_ARGS", `BUILD_ARGS and BUILD_ARGS_FILE set "A" to two values`, []string{"BUILD_ARGS_FILE", "build/args", "BUILD_ARGS", "A=mine"}},
 		{"no arguments", `BUILD_ARGS_FILE: "Dockerfile": line 1 is not NAME=VALUE`, []string{"BUILD_ARGS_FILE", "Dockerfile"}},
 	} {
 		t.Run(row.description, func(t *testing.T) {

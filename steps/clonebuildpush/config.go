@@ -92,8 +92,8 @@ type Config struct {
 	// in the image's history: they are no place for secrets.
 	BuildArgs string `env:"BUILD_ARGS"`
 	// File with build arguments, NAME=VALUE, one a line: a path in CONTEXT_DIR, or an absolute one in this container. A value
-	// is all that follows the first =, quotes and spaces included; a line that begins with # says nothing. BUILD_ARGS goes
-	// before it where both have a name.
+	// is all that follows the first =, quotes and spaces included; a line that begins with # says nothing. A name
+	// must not have another value in BUILD_ARGS.
 	BuildArgsFile string `env:"BUILD_ARGS_FILE"`
 	// Where images for FROM are looked for first, HOST=ADDRESS, separated by commas or white space: what HOST has as HOST/NAME,
 	// ADDRESS has as ADDRESS/NAME. Of several for one host the first that has it is taken, else the host itself.

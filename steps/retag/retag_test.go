@@ -44,16 +44,20 @@ type outcome struct {
 // run runs retag to its end on the tag hello-app:dev with these settings beside the usual ones.
 func run(t *testing.T, c *fakecluster.Cluster, settings ...string) outcome {
 	t.Helper()
+	return runAt(t, c.URL, append([]string{"REGISTRY=" + host, "TIMEOUT=30s"}, settings...)...)
+}
+
+// runAt runs retag against the cluster with that address.
+func runAt(t *testing.T, url string, settings ...string) outcome {
+	t.Helper()
 	dir := t.TempDir()
-	environment := append([]string{
-		"KUBE_SERVER=" + c.URL, "KUBE_TOKEN=good", "NAMESPACE=dev", "STREAM_TAG=hello-app:dev", "REGISTRY=" + host,
-		"RESULTS_DIR=" + dir, "TIMEOUT=30s",
-	}, settings...)
 	var stdout, stderr bytes.Buffer
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	got := outcome{Results: map[string]string{}}
-	got.Status = step.Run(ctx, retag.Impatient(), nil, environment, &stdout, &stderr)
+	got.Status = step.Run(ctx, retag.Impatient(), nil, append([]string{
+		"KUBE_SERVER=" + url, "KUBE_TOKEN=good", "NAMESPACE=dev", "STREAM_TAG=hello-app:dev", "RESULTS_DIR=" + dir,
+	}, settings...), &stdout, &stderr)
 	for _, name := range []string{"PREVIOUS_DIGEST", "CURRENT_DIGEST"} {
 		if value, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
 			got.Results[name] = string(value)

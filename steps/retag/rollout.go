@@ -21,29 +21,10 @@ func (r *run) rollOut(ctx context.Context, tag imagestream.Tag) error {
 	}
 	target.Children = known.Children
 
-	told := map[string]string{}
-	waiting := "waiting for the rollout"
-	done := r.rt.Waiting(ctx, func() string { return waiting })
-	defer done()
-	r.survey, err = r.Workloads.Await(ctx, target, r.watching, func(survey workload.Survey) {
-		for _, f := range survey.Followers {
-			if state := string(f.Phase) + ": " + f.Message; told[f.Workload+f.Container] != state {
-				told[f.Workload+f.Container] = state
-				r.rt.Log.Info().Str("workload", f.Workload).Str("state", string(f.Phase)).Msg(f.Message)
-			}
-		}
-	})
+	r.survey, err = awaitRollout(ctx, r.rt, r.Workloads, target, r.watching)
 	r.report.Workloads, r.report.Loose = r.survey.Followers, r.survey.Loose
 	if err != nil {
-		if last := pending(r.survey); last != "" && fault.KindOf(err) == fault.TimedOut {
-			err = fmt.Errorf("%w: %s", err, last)
-		}
 		return err
-	}
-	for _, f := range r.survey.Followers {
-		if f.Phase == workload.Untriggered || f.Phase == workload.Held {
-			r.rt.Log.Warn().Str("workload", f.Workload).Msg("it does not take the new image by itself: " + f.Message)
-		}
 	}
 	for _, loose := range r.survey.Loose {
 		r.rt.Log.Warn().Str("workload", loose).Msgf("it uses the image and has no image trigger on %s: it keeps what it runs", r.Name)
@@ -52,6 +33,35 @@ func (r *run) rollOut(ctx context.Context, tag imagestream.Tag) error {
 		r.rt.Log.Warn().Msgf("no workload follows %s: nothing is redeployed (CREATE_APP=true makes a first one)", r.Name)
 	}
 	return nil
+}
+
+// awaitRollout waits until the workloads run what they should, and tells on the way how far they are. A time that is over
+// says what for.
+func awaitRollout(
+	ctx context.Context, rt *step.Runtime, workloads *workload.Client, target workload.Target, patience workload.Patience,
+) (workload.Survey, error) {
+	defer rt.Waiting(ctx, func() string { return "waiting for the rollout" })()
+	told := map[string]string{}
+	survey, err := workloads.Await(ctx, target, patience, func(survey workload.Survey) {
+		for _, f := range survey.Followers {
+			if state := string(f.Phase) + ": " + f.Message; told[f.Workload+f.Container] != state {
+				told[f.Workload+f.Container] = state
+				rt.Log.Info().Str("workload", f.Workload).Str("state", string(f.Phase)).Msg(f.Message)
+			}
+		}
+	})
+	if err != nil {
+		if last := pending(survey); last != "" && fault.KindOf(err) == fault.TimedOut {
+			err = fmt.Errorf("%w: %s", err, last)
+		}
+		return survey, err
+	}
+	for _, f := range survey.Followers {
+		if f.Phase == workload.Untriggered || f.Phase == workload.Held {
+			rt.Log.Warn().Str("workload", f.Workload).Msg("it does not take the new image by itself: " + f.Message)
+		}
+	}
+	return survey, nil
 }
 
 // pending says in words what a rollout still waits for.

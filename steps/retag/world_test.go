@@ -1,15 +1,9 @@
 package retag_test
 
 import (
-	"bytes"
-	"context"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/random"
@@ -17,8 +11,6 @@ import (
 
 	"dockline/e2e/faultyregistry"
 	"dockline/e2e/imageapi"
-	"dockline/pkg/step"
-	"dockline/steps/retag"
 )
 
 // world is a cluster that judges what its users may do, beside a registry.
@@ -87,22 +79,7 @@ func (w *world) push(t *testing.T, version string) (digest string) {
 // retag runs the step to its end.
 func (w *world) retag(t *testing.T, settings ...string) outcome {
 	t.Helper()
-	dir := t.TempDir()
-	var stdout, stderr bytes.Buffer
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	got := outcome{Results: map[string]string{}}
-	got.Status = step.Run(ctx, retag.Impatient(), nil, append([]string{
-		"KUBE_SERVER=" + w.url, "KUBE_TOKEN=good", "NAMESPACE=dev", "STREAM_TAG=hello-app:dev", "TIMEOUT=20s",
-		"REGISTRY=" + w.registry.Host(), "REGISTRY_INSECURE=true", "RESULTS_DIR=" + dir,
-	}, settings...), &stdout, &stderr)
-	for _, result := range []string{"PREVIOUS_DIGEST", "CURRENT_DIGEST"} {
-		if value, err := os.ReadFile(filepath.Join(dir, result)); err == nil {
-			got.Results[result] = string(value)
-		}
-	}
-	got.log, got.stdout = stderr.String(), stdout.String()
-	lines := strings.Split(strings.TrimSpace(got.log), "\n")
-	got.last = lines[len(lines)-1]
-	return got
+	return runAt(t, w.url, append([]string{
+		"TIMEOUT=20s", "REGISTRY=" + w.registry.Host(), "REGISTRY_INSECURE=true",
+	}, settings...)...)
 }

@@ -108,11 +108,15 @@ func (r *run) checkCompared(ctx context.Context, report *Report) (Check, error) 
 
 // other reads what COMPARE_WITH means. An import that failed, or is not finished, leaves open what it will mean.
 func (r *run) other(ctx context.Context) (Compared, error) {
-	namespace, streamTag, _ := strings.Cut(r.CompareWith, "/")
-	env, err := environment.Open(r.rt, r.Cluster, cluster.Patience{}, environment.Settings{Namespace: namespace, StreamTag: streamTag})
-	if err != nil {
-		return Compared{}, err
+	if r.otherEnv == nil { // the first look: those that follow go by the same connections
+		namespace, streamTag, _ := strings.Cut(r.CompareWith, "/")
+		var err error
+		r.otherEnv, err = environment.Open(r.rt, r.Cluster, cluster.Patience{}, environment.Settings{Namespace: namespace, StreamTag: streamTag})
+		if err != nil {
+			return Compared{}, err
+		}
 	}
+	env := r.otherEnv
 	stream, err := env.Streams.Get(ctx, env.Name.Stream)
 	if err != nil {
 		return Compared{}, err

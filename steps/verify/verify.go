@@ -61,9 +61,10 @@ type run struct {
 	*Config
 	rt         *step.Runtime
 	env        *environment.Environment
-	registry   *registry.Registry   // nil without REGISTRY
-	repository *registry.Repository // of EXPECT_IMAGE; nil without it
-	wanted     string               // digest that is expected; empty when none is
+	otherEnv   *environment.Environment // of COMPARE_WITH; nil before the first look
+	registry   *registry.Registry       // nil without REGISTRY
+	repository *registry.Repository     // of EXPECT_IMAGE; nil without it
+	wanted     string                   // digest that is expected; empty when none is
 	report     Report
 	problems   atomic.Value // string: what the last look found, none before its end; read while looking
 }
