@@ -41,7 +41,7 @@ func TestEveryCheckCanFail(t *testing.T) {
 		{"a volume of no kind", "tasks/retag.yaml", "configMap:", "confMap:", "confMap"},
 		{"a Task without an image", "tasks/clone-build-push.yaml", "    image: registry.example.com/dockline/dockline:0.1.0\n", "", "missing field(s): spec.steps[0].Image"},
 		{"a parameter that a Task does not know", "build/build-to-dev.yaml", "- name: create-app\n          value", "- name: create-apps\n          value", "does not know"},
-		{"a parameter that a Task must have", "build/build-to-dev.yaml", "        - name: stream-tag\n          value: $(params.stream-tag)\n", "", "is not given stream-tag"},
+		{"a parameter that a Task must have", "build/build-to-dev.yaml", "        - name: namespace\n          value: $(params.namespace)\n", "", "is not given namespace"},
 		{"a parameter that the pipeline does not declare", "build/build-to-dev.yaml", "value: $(params.url)", "value: $(params.address)", "address"},
 		{"a task that is not there", "build/build-to-dev.yaml", "runAfter: [retag]", "runAfter: [tag]", "tag"},
 		{"a Task that is not there", "release/rollback.yaml", "        name: verify", "        name: look", "there is no Task"},
